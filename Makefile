@@ -1,0 +1,38 @@
+# f2yaml: `make demo` runs the main job, `make test` the tests; both set everything up first.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+JOBS ?= $(shell nproc 2>/dev/null || echo 2)
+SHELL := /bin/bash
+
+.PHONY: demo test test-all lint types clean benchmark
+
+$(BIN)/f2yaml: pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit("f2yaml needs Python 3.11 or newer" if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	touch $@
+
+demo: $(BIN)/f2yaml
+	PATH="$(CURDIR)/$(BIN):$$PATH" bash benchmarks/demo.sh demo
+
+lint: $(BIN)/f2yaml
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(BIN)/f2yaml
+	$(BIN)/mypy -p f2yaml
+
+test: lint types
+	$(BIN)/f2yaml validate recipes/*.yaml recipes/*/*.yaml
+	$(BIN)/python -m pytest -m 'not full' --cov --cov-report=term:skip-covered --cov-fail-under=85
+
+test-all: lint types
+	$(BIN)/f2yaml validate recipes/*.yaml recipes/*/*.yaml
+	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered --cov-fail-under=85
+
+benchmark: $(BIN)/f2yaml
+	$(BIN)/python benchmarks/truth.py
+
+clean:
+	rm -rf build dist demo .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage*

@@ -1,0 +1,1 @@
+"""What a recipe does: frames, primitives, plans and the commands."""

@@ -1,0 +1,1 @@
+"""One module per sub-command; each imports only what it needs, when it runs."""

@@ -1,0 +1,1 @@
+"""FLAMINGOS-2: tags, descriptors and detector figures."""

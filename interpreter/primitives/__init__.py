@@ -1,0 +1,1 @@
+"""Frames in, frames out: one module per family of primitives."""

@@ -1,0 +1,1 @@
+"""Simulated raw nights with known truth."""
