@@ -1,0 +1,138 @@
+"""The command line: arguments -> a command -> exit status.
+
+Nothing heavy is imported here: each command imports what it needs when it runs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+COMMANDS = {
+    "run": "reduce frames with a recipe",
+    "validate": "check recipes, rules, scenarios and configuration",
+    "show": "a recipe, primitive, tag, descriptor or DQ bit; without a name, the catalogue",
+    "typewalk": "walk folders and show each file's tags",
+    "dataselect": "pick files by tags and by an expression on descriptors",
+    "showd": "table of descriptor values",
+    "caldb": "the calibration database",
+    "simulate": "write a raw night with known truth",
+    "preview": "a PNG of a product",
+}
+EPILOG = "Exit status: 0 done, 1 the reduction failed, 2 the request is wrong, 130 interrupted."
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one message, as all errors of f2yaml are."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message}\n  fix:  `{self.prog} --help` lists what it takes\n")
+
+
+def build_parser(command: str | None) -> argparse.ArgumentParser:
+    """Return the parser, with the arguments of `command` only."""
+    parser = _Parser(
+        prog="f2yaml",
+        description="Reduce FLAMINGOS-2 images with recipes written in YAML.",
+        epilog=EPILOG,
+    )
+    parser.add_argument("--version", action="store_true", help="print the version and exit")
+    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=_Parser)
+    for name, text in COMMANDS.items():
+        sub = subparsers.add_parser(name, help=text, description=f"{text[:1].upper()}{text[1:]}.")
+        sub.add_argument("--debug", action="store_true", help="show the full trace of an error")
+        if name == command:
+            module = importlib.import_module(f"f2yaml.interpreter.commands.{name}")
+            module.add_arguments(sub)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit status."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    command = next((word for word in words if not word.startswith("-")), None)
+    if command is not None and command not in COMMANDS:
+        return _unknown(command)
+    parser = build_parser(command)
+    try:
+        arguments = parser.parse_args(words)
+    except SystemExit as stop:
+        return int(stop.code or 0)
+    if arguments.version:
+        from importlib.metadata import version
+
+        print(f"f2yaml {version('f2yaml')}")
+        return 0
+    if arguments.command is None:
+        parser.print_help()
+        return 2
+    return _run(arguments)
+
+
+def _unknown(command: str) -> int:
+    from f2yaml.schema.problems import Problem, did_you_mean
+
+    problem = Problem(
+        f"f2yaml: there is no command `{command}`",
+        "",
+        did_you_mean(command, COMMANDS) or "`f2yaml --help` lists the commands",
+    )
+    print(problem.render(), file=sys.stderr)
+    return 2
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from f2yaml.schema.problems import F2Error
+
+    module = importlib.import_module(f"f2yaml.interpreter.commands.{arguments.command}")
+    signal.signal(signal.SIGTERM, _terminated)
+    try:
+        status = int(module.run(arguments))
+        sys.stdout.flush()
+    except F2Error as error:
+        if arguments.debug:
+            raise
+        print(printable(error.render()), file=sys.stderr)
+        return error.status
+    except KeyboardInterrupt:
+        print("interrupted; products already written are complete", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # The reader of a pipe has seen enough; keep the interpreter from writing once more.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except MemoryError:
+        print(
+            "f2yaml: the machine has no memory left\n"
+            "  why:  more planes are kept in memory than it has\n"
+            "  fix:  give a lower --max-memory, or fewer --jobs",
+            file=sys.stderr,
+        )
+        return 1
+    except Exception as error:
+        if arguments.debug:
+            raise
+        print(
+            f"f2yaml {arguments.command}: unexpected {type(error).__name__}: {error}\n"
+            "  why:  this is a fault of f2yaml, or of the machine\n"
+            "  fix:  run again with --debug and report what it prints",
+            file=sys.stderr,
+        )
+        return 1
+    return status
+
+
+def _terminated(number: int, frame: object) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def printable(text: str) -> str:
+    """Return text with control characters replaced, so that no header can steer a terminal."""
+    return "".join(
+        c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in text
+    )

@@ -1,0 +1,237 @@
+"""Lists of input files: names, patterns, ``@lists`` and standard input (spec: cli, 6.2).
+
+A list file has one path a line, or several parted by blanks; ``#`` at the start of a word begins a
+comment. A path with blanks stands alone on its line or in quotes.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TextIO
+
+from f2yaml.schema.problems import Problem, RequestError
+
+_MAX_LIST_BYTES = 16 * 1024 * 1024
+
+
+def expand(
+    words: Sequence[str],
+    *,
+    stdin: TextIO | None = None,
+    duplicates: bool = False,
+    problems: list[Problem] | None = None,
+) -> list[Path]:
+    """Return the files that the words of a command line stand for, in the order given.
+
+    Parameters
+    ----------
+    words : sequence of str
+        File names; shell patterns (what they match is sorted); ``@list`` for the files of a list;
+        ``-`` for a list on standard input.
+    stdin : text stream, optional
+        What ``-`` reads.
+    duplicates : bool
+        Keep a file that is named twice rather than report it.
+    problems : list of Problem, optional
+        Where to put problems; the good files are then returned. By default any problem raises.
+
+    Raises
+    ------
+    RequestError
+        All problems: files that are missing or named twice, patterns without a match, lists that
+        are missing, unreadable, empty or include themselves; or nothing named at all. With
+        `problems` given, nothing is raised.
+
+    Notes
+    -----
+    Paths in a list are relative to the working folder (as DRAGONS has it), else to the list's
+    folder; nested lists the other way round.
+    """
+    expansion = _Expansion(stdin, duplicates)
+    if not words:
+        expansion.fault(
+            "no input files", "there is nothing to do", "name files, a pattern or @list"
+        )
+    for word in words:
+        expansion.add(word, base=None, chain=())
+    if words and not expansion.paths and not expansion.problems:
+        expansion.fault("no input files", "the lists given are empty", "name at least one file")
+    if problems is not None:
+        problems += expansion.problems
+    elif expansion.problems:
+        raise RequestError(problems=expansion.problems)
+    return expansion.paths
+
+
+def split_line(line: str) -> list[str]:
+    """Return the words of a line of a list file; quotes keep blanks together.
+
+    Raises
+    ------
+    ValueError
+        A quote is not closed.
+    """
+    words: list[str] = []
+    lexer = shlex.shlex(line, posix=True, punctuation_chars=False)
+    lexer.whitespace_split = True
+    lexer.commenters = ""  # '#' counts only at the start of a word; shlex cuts words at it
+    lexer.escape = ""
+    for word in lexer:
+        if word.startswith("#"):
+            break
+        words.append(word)
+    return words
+
+
+class _Expansion:
+    """Files collected so far, and what was wrong with the rest."""
+
+    def __init__(self, stdin: TextIO | None, duplicates: bool) -> None:
+        self.stdin = stdin
+        self.duplicates = duplicates
+        self.paths: list[Path] = []
+        self.problems: list[Problem] = []
+        self.seen: dict[str, str] = {}
+
+    def fault(self, what: str, why: str, fix: str, where: str | None = None) -> None:
+        self.problems.append(Problem(what, why, fix, where))
+
+    def add(self, word: str, base: Path | None, chain: tuple[Path, ...], where: str = "") -> None:
+        """Add what one word stands for; `base` is the folder of the list that holds it."""
+        if word == "-" and base is None:
+            self.add_stdin()
+        elif word.startswith("@") and len(word) > 1:
+            self.add_list(word[1:], base, chain, where)
+        else:
+            self.add_files(word, base, where)
+
+    def add_files(self, word: str, base: Path | None, where: str) -> None:
+        path = _existing(Path(word).expanduser(), base)
+        if path is not None:
+            self.keep(path, where)
+            return
+        if not glob.has_magic(word):
+            place = f"named in {where}" if where else "it is listed as input"
+            self.fault(f"{word} does not exist", place, "check name and folder")
+            return
+        pattern = Path(word).expanduser()
+        matches = _matching(pattern)
+        if not matches and base is not None and not pattern.is_absolute():
+            matches = _matching(base / pattern)
+        for match in matches:
+            self.keep(match, where)
+        if not matches:
+            self.fault(f"no file matches {word}", "a pattern has to find files", "check it", where)
+
+    def keep(self, path: Path, where: str) -> None:
+        if path.is_dir():
+            self.fault(
+                f"{path} is a folder",
+                "files are wanted here",
+                f"give its files: {path}/*.fits",
+                where or None,
+            )
+            return
+        identity = os.path.realpath(path)
+        place = where or "the command line"
+        if identity in self.seen and not self.duplicates:
+            other = self.seen[identity]
+            both = f"in {place}" if other == place else f"in {other} and in {place}"
+            self.fault(
+                f"{path} is named twice",
+                f"{both}; a frame counted twice gives a wrong mean and a wrong variance",
+                "name it once",
+            )
+            return
+        self.seen.setdefault(identity, place)
+        self.paths.append(path)
+
+    def add_list(self, name: str, base: Path | None, chain: tuple[Path, ...], where: str) -> None:
+        given = Path(name).expanduser()
+        path = _existing(given, base, base_first=True)
+        if path is None:
+            place = f"@{name} stands in {where}" if where else f"@{name} stands for a list of files"
+            self.fault(f"list {name} does not exist", place, "check name and folder")
+            return
+        identity = Path(os.path.realpath(path))
+        if identity in chain:
+            names = " -> ".join(p.name for p in (*chain[chain.index(identity) :], identity))
+            self.fault(f"list {path} includes itself", names, "take one of these inclusions out")
+            return
+        text = self.list_text(path)
+        if text is not None:
+            self.add_lines(text, str(path), path.parent, (*chain, identity))
+
+    def list_text(self, path: Path) -> str | None:
+        why = "a list of files is a text file with one path a line"
+        try:
+            if not path.is_file():
+                self.fault(f"list {path} is no regular file", why, "give a text file")
+                return None
+            if path.stat().st_size > _MAX_LIST_BYTES:
+                self.fault(f"list {path} is too large", why, f"give {path} without the @")
+                return None
+            return path.read_text(encoding="utf-8-sig")
+        except UnicodeDecodeError:
+            self.fault(f"list {path} is not text in UTF-8", why, f"give {path} without the @")
+        except OSError as error:
+            self.fault(f"list {path} cannot be read", str(error.strerror), "check permissions")
+        return None
+
+    def add_stdin(self) -> None:
+        if self.stdin is None:
+            self.fault("`-` is not possible here", "standard input is not read", "name the files")
+        else:
+            self.add_lines(self.stdin.read(), "standard input", Path.cwd(), ())
+
+    def add_lines(self, text: str, name: str, base: Path, chain: tuple[Path, ...]) -> None:
+        found = 0
+        for number, line in enumerate(text.splitlines(), start=1):
+            where = f"{name}:{number}"
+            whole = line.strip()
+            if not whole or whole.startswith("#"):
+                continue
+            if " " in whole and _existing(Path(whole), base) is not None:
+                words = [whole]  # a path with blanks
+            else:
+                try:
+                    words = split_line(whole)
+                except ValueError as error:
+                    self.fault(f"cannot split `{whole}`", str(error), "close the quote", where)
+                    continue
+            for word in words:
+                found += 1
+                if word.startswith("-") and word != "-" and not Path(word).exists():
+                    self.fault(
+                        f"`{word}` is an option",
+                        "a list of files holds files only",
+                        "give options on the command line",
+                        where,
+                    )
+                else:
+                    self.add(word, base, chain, where)
+        if not found:
+            self.fault(f"list {name} is empty", "it names no file", "fill it, or leave it out")
+
+
+def _existing(path: Path, base: Path | None, *, base_first: bool = False) -> Path | None:
+    """Return the path as it stands or relative to `base`, whichever exists first."""
+    choices = [path] if base is None or path.is_absolute() else [path, base / path]
+    if base_first:
+        choices.reverse()
+    for choice in choices:
+        try:
+            if choice.exists() or choice.is_symlink():
+                return choice
+        except (OSError, ValueError):  # such as a name that is too long, or holds a null byte
+            continue
+    return None
+
+
+def _matching(pattern: Path) -> list[Path]:
+    # Path.glob takes no absolute pattern.
+    return [Path(match) for match in sorted(glob.glob(str(pattern), recursive=True))]  # noqa: PTH207
