@@ -1,0 +1,119 @@
+"""Factors or offsets that bring frames to a common level before they are stacked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+from f2yaml.interpreter.errors import BadInput
+
+#: Pixels used of each frame; the median of a pair is then good to 0.25 % of the pixel noise.
+MAX_PIXELS = 250_000
+
+Float64 = npt.NDArray[np.float64]
+
+
+def normalization_factors(
+    data: Sequence[npt.NDArray[np.float32]] | npt.NDArray[np.float32],
+    mask: Sequence[npt.NDArray[np.uint16]] | npt.NDArray[np.uint16] | None,
+    *,
+    mode: Literal["scale", "zero"],
+    section: tuple[slice, slice] | None = None,
+    max_pixels: int | None = MAX_PIXELS,
+) -> Float64:
+    """Return the factors or offsets that best match all pairs of frames.
+
+    Parameters
+    ----------
+    data : n images, float32, shape (ny, nx)
+    mask : n images, uint16, shape (ny, nx), or None
+        A pixel with any bit in either frame is not used for that pair.
+    mode : {"scale", "zero"}
+        Multiply or add; ``scale`` uses only positive pixels.
+    section : pair of slices (y, x), optional
+        Region to use.
+    max_pixels : int or None
+        Larger regions are thinned to about this many pixels of a regular grid.
+
+    Returns
+    -------
+    float64, shape (n,)
+        1 (``scale``) or 0 (``zero``) for the first frame.
+
+    Raises
+    ------
+    BadInput
+        A frame is not linked to the first by pairs with usable pixels in common.
+
+    References
+    ----------
+    Spec 14.2, 15.5. Departures: normal equations in place of a search; regions above
+    `max_pixels` are thinned; a frame that cannot be compared is an error, not a warning.
+    """
+    n = len(data)
+    region = (slice(None), slice(None)) if section is None else section
+    size = data[0][region].size
+    step = 1 if max_pixels is None else max(1, -(-size // max_pixels))
+    step += step > 1 and step % 2 == 0  # odd, so that it does not stay on the same columns
+    values = np.stack([data[i][region].reshape(-1)[::step] for i in range(n)])
+    good = np.isfinite(values)
+    if mask is not None:
+        good &= np.stack([mask[i][region].reshape(-1)[::step] == 0 for i in range(n)])
+    if mode == "scale":
+        good &= values > 0
+    offsets = np.zeros((n, n))
+    weights = np.zeros((n, n))
+    for i in range(n):
+        for j in range(i + 1, n):
+            both = good[i] & good[j]
+            weights[i, j] = np.count_nonzero(both)
+            if weights[i, j] == 0:
+                continue
+            a, b = values[i][both], values[j][both]
+            if mode == "scale":
+                with np.errstate(over="ignore"):  # by a tiny value: far above the median
+                    offsets[i, j] = -np.log(np.float64(np.median(b / a)))
+            else:
+                offsets[i, j] = -np.float64(np.median(b - a))
+    x = solve_pairs(offsets, weights)
+    return np.exp(x) if mode == "scale" else x
+
+
+def solve_pairs(offsets: Float64, weights: Float64) -> Float64:
+    """Minimise the sum over i < j of w_ij (o_ij + x_i - x_j)^2 with x_0 = 0.
+
+    Parameters
+    ----------
+    offsets, weights : float64, shape (n, n)
+        Only elements above the diagonal are used; a weight of zero means no measurement.
+
+    Returns
+    -------
+    float64, shape (n,)
+
+    Raises
+    ------
+    BadInput
+        The pairs do not link every frame to the first.
+    """
+    w = np.triu(weights, 1)
+    w = w + w.T
+    reached = np.zeros(len(w), dtype=bool)
+    reached[0] = True
+    for _ in range(len(w)):
+        reached |= (w[reached] > 0).any(axis=0)
+    if not reached.all():
+        numbers = ", ".join(str(k + 1) for k in np.flatnonzero(~reached))
+        raise BadInput(
+            what=f"frame {numbers} of {len(w)} has no usable pixel in common with the first",
+            why="its level cannot be compared",
+            fix="choose another section, or stack without scale and zero",
+        )
+    o = np.triu(offsets * weights, 1)
+    right = o.sum(axis=0) - o.sum(axis=1)
+    matrix = np.diag(w.sum(axis=1)) - w
+    x = np.zeros(len(w))
+    x[1:] = np.linalg.solve(matrix[1:, 1:], right[1:])
+    return x

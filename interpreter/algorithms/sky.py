@@ -1,0 +1,344 @@
+"""Skies for many frames at once: the median of each frame's neighbours, band by band.
+
+Every frame is read and normalised once per block of pixels; each target then takes its own list of
+neighbours from the block and sorts them from scratch with a network that only finds the median.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from f2yaml.interpreter.algorithms import pixel, tiles
+from f2yaml.interpreter.algorithms.combine import Combined, Operation, Rejection, combine
+from f2yaml.interpreter.algorithms.jit import kernel
+from f2yaml.interpreter.algorithms.networks import TILE, median_pairs, middle
+from f2yaml.interpreter.algorithms.pixel import Samples
+from f2yaml.interpreter.dq import DQ, NOT_SIGNAL
+from f2yaml.interpreter.errors import TooFewFrames
+
+Float32 = npt.NDArray[np.float32]
+Bits = npt.NDArray[np.uint16]
+
+NAN32 = np.float32(np.nan)
+OBJECT = np.uint16(DQ.BAD_PIXEL)
+NO_DATA = np.uint16(DQ.NO_DATA)
+SIGNAL_BITS = np.uint16(65535 & ~NOT_SIGNAL)
+
+
+class Sky(NamedTuple):
+    """Skies of `m` frames, each plane of shape (m, rows, nx), in units of the level."""
+
+    data: Float32
+    variance: Float32
+    mask: Bits
+
+
+class _Networks(NamedTuple):
+    """Pruned networks of all sizes in use, one after the other."""
+
+    pairs: npt.NDArray[np.int32]
+    start: npt.NDArray[np.int64]
+
+
+def sky_band(
+    data: Float32,
+    variance: Float32 | None,
+    mask: Bits | None,
+    objmask: npt.NDArray[np.uint8] | None,
+    level: npt.ArrayLike,
+    neighbours: npt.ArrayLike,
+    *,
+    operation: Operation = "median",
+    reject: Rejection = "none",
+    lsigma: float = 3.0,
+    hsigma: float = 3.0,
+    nlow: int = 0,
+    nhigh: int = 0,
+    out: Sky | None = None,
+) -> Sky:
+    """Build the sky of each of `m` frames from its neighbours, for a band of rows.
+
+    Each frame is multiplied by 1/level, its variance by 1/level^2, both in single precision, on
+    load; the skies are in units of the level. Samples with a quality bit other than 2 and 4, or
+    on an object, are not used. Where a pixel has no other samples, those of the least bad class
+    are, an object counting as bit 1, and their bits are in the mask of the sky.
+
+    Parameters
+    ----------
+    data : float32, shape (n, rows, nx)
+        Frames; bands of larger stacks are read in place.
+    variance : float32, shape of `data`, or None
+    mask : uint16, shape of `data`, or None
+    objmask : uint8, shape of `data`, or None
+        Not 0 on objects.
+    level : shape (n,)
+        Sky level of each frame, not 0.
+    neighbours : int, shape (m, k)
+        Frames that make the sky of each target, padded with -1.
+    operation, reject, lsigma, hsigma, nlow, nhigh
+        As for `combine`. The fast path is the median without rejection; ``minmax`` with equal
+        numbers before a median is the same, and is treated so (spec 8.3: it only inflates the
+        variance). Other options go through `combine`, frame by frame.
+    out : Sky, optional
+        C-contiguous arrays to fill.
+
+    Returns
+    -------
+    Sky
+        The variance is pi/2 times the mean variance over the number of samples (factor 1 for one
+        or two). A pixel without any finite sample is 0 with variance 0 and bit 16.
+
+    Raises
+    ------
+    TooFewFrames
+        A target has no neighbour.
+
+    References
+    ----------
+    Spec 8.3, 8.4, 14.1. Departures: as for `combine`; bands and targets do not affect each other.
+    """
+    listed = np.array(neighbours, dtype=np.int32, ndmin=2)
+    sizes = (listed >= 0).sum(axis=1)
+    if (sizes == 0).any():
+        raise TooFewFrames(
+            what=f"target {int(np.argmin(sizes)) + 1} of {len(sizes)} has no sky frames",
+            why="its sky cannot be built",
+            fix="allow a longer time or a shorter distance between a frame and its sky frames",
+        )
+    inverse = np.float32(1) / np.array(level, np.float32)
+    assert listed.max() < len(data) == len(inverse)
+    shape = (len(listed), *data.shape[1:])
+    if out is None:
+        filled = (np.empty(shape, np.float32), np.empty(shape, np.float32))
+        out = Sky(*filled, np.empty(shape, np.uint16))
+    assert all(plane.flags.c_contiguous and plane.shape == shape for plane in out)
+    plain = operation == "median" and (
+        reject == "none" or (reject == "minmax" and nlow == nhigh and 2 * nlow < sizes.min())
+    )
+    if plain and variance is not None:
+        _all_medians(data, variance, mask, objmask, inverse, listed, out)
+        return out
+    for j, row in enumerate(listed):
+        use = row[row >= 0]
+        flags = None if mask is None else mask[use]
+        if objmask is not None:
+            objects = (objmask[use] != 0).astype(np.uint16)
+            flags = objects if flags is None else flags | objects
+        combined = combine(
+            data[use],
+            None if variance is None else variance[use],
+            np.zeros(data[use].shape, np.uint16) if flags is None else flags,
+            operation=operation,
+            reject=reject,
+            lsigma=lsigma,
+            hsigma=hsigma,
+            nlow=nlow,
+            nhigh=nhigh,
+            scale=inverse[use],
+        )
+        _store(combined, out, j)
+    return out
+
+
+def _store(combined: Combined, out: Sky, j: int) -> None:
+    """Copy a combined sky; pixels without any sample are flagged, as on the fast path."""
+    assert combined.mask is not None
+    empty = np.isnan(combined.variance) & (combined.data == 0)
+    out.data[j] = combined.data
+    out.variance[j] = np.where(empty, np.float32(0), combined.variance)
+    out.mask[j] = np.where(empty, combined.mask | NO_DATA, combined.mask)
+
+
+def _all_medians(
+    data: Float32,
+    variance: Float32,
+    mask: Bits | None,
+    objmask: npt.NDArray[np.uint8] | None,
+    inverse: Float32,
+    listed: npt.NDArray[np.int32],
+    out: Sky,
+) -> None:
+    n = len(data)
+    size = data[0].size
+    flat, step = tiles.flatten(data)
+    spread, spread_step = tiles.flatten(variance)
+    # One plane of zeros, read n times; flattened, it has the type of the others.
+    flags, flags_step = tiles.flatten(np.zeros((1, *data.shape[1:]), np.uint16))[0], 0
+    objects, objects_step = tiles.flatten(np.zeros((1, *data.shape[1:]), np.uint8))[0], 0
+    if mask is not None:
+        flags, flags_step = tiles.flatten(mask)
+    if objmask is not None:
+        objects, objects_step = tiles.flatten(objmask.view(np.uint8))
+    zero = np.zeros(n, np.float32)
+    samples = Samples(flat, step, spread, spread_step, True, flags, flags_step, inverse, zero)
+    sizes = (listed >= 0).sum(axis=1)
+    rows = [tiles.index_rows(row[row >= 0], dummy=n) for row in listed]
+    index = np.full((len(rows), max(len(row) for row in rows)), n, np.int32)
+    for j, row in enumerate(rows):
+        index[j, : len(row)] = row
+    width = tiles.block_width(n, TILE)
+    planes = (out.data.reshape(-1), out.variance.reshape(-1), out.mask.reshape(-1))
+    _medians(
+        samples, objects, objects_step, n, width, index, sizes, _networks(sizes), size, *planes
+    )
+
+
+def _networks(sizes: npt.NDArray[np.int64]) -> _Networks:
+    """Return the networks for `sizes`; that of size k is ``pairs[start[k]:start[k + 1]]``."""
+    most = int(sizes.max())
+    wanted = set(sizes.tolist())
+    parts = [
+        median_pairs(k) if k in wanted else np.empty((0, 2), np.int32) for k in range(most + 1)
+    ]
+    start = np.cumsum([0] + [len(part) for part in parts])
+    return _Networks(np.concatenate(parts), start.astype(np.int64))
+
+
+@kernel
+def _mask_objects(objects, step, n, o, width, block):  # type: ignore[no-untyped-def]
+    """Take the samples on objects out of use and give them the bit of a bad pixel."""
+    for i in range(n):
+        source = objects[i * step + o : i * step + o + width]
+        values = block.values[i]
+        variance = block.variance[i]
+        flags = block.flags[i]
+        for t in range(width):
+            x = values[t]
+            values[t] = x if source[t] == 0 else NAN32
+        for t in range(width):
+            x = values[t]
+            v = variance[t]
+            variance[t] = v if x == x else np.float32(0)
+        for t in range(width):
+            b = flags[t]
+            flags[t] = b if source[t] == 0 else b | OBJECT
+
+
+@kernel
+def _load_worse(s, index, k, n, p, o, m, block, spare, best):  # type: ignore[no-untyped-def]
+    """Load into the first rows of `spare` the least bad class of the neighbours of one target."""
+    best[:m] = pixel.CLASSES
+    for q in range(k):
+        i = index[q]
+        bits = block.flags[i, o : o + m]
+        source = s.data[i * s.data_step + p : i * s.data_step + p + m]
+        for t in range(m):
+            best[t] = min(best[t], pixel.badness(bits[t], source[t]))
+    for q in range(k):
+        i = index[q]
+        bits = block.flags[i, o : o + m]
+        source = s.data[i * s.data_step + p : i * s.data_step + p + m]
+        spread = s.variance[i * s.variance_step + p : i * s.variance_step + p + m]
+        values, variance, flags = spare.values[q], spare.variance[q], spare.flags[q]
+        scale = s.scale[i]
+        for t in range(m):
+            x = scale * source[t] + s.zero[i]
+            usable = (pixel.badness(bits[t], x) == best[t]) & (best[t] < pixel.CLASSES)
+            values[t] = x if usable else NAN32
+        for t in range(m):
+            x = values[t]
+            v = scale * scale * spread[t]
+            variance[t] = v if x == x else np.float32(0)
+        for t in range(m):
+            flags[t] = bits[t]
+
+
+@kernel
+def _finish(block, index, k, o, m, pairs, count, least, b, value, spread):  # type: ignore[no-untyped-def]
+    """Write median and variance of one tile of one target; `least` is the smallest count."""
+    side, work, centre, total = b
+    tiles.sort_middle(block.values, index, k, o, m, pairs, side, work)
+    middle(work, k, count, m, centre)
+    tiles.sum_rows(block.variance, index, o, m, total)
+    for t in range(m):
+        value[t] = centre[t]
+    for t in range(m):
+        c = np.float64(count[t])
+        spread[t] = pixel.HALF_PI * total[t] / (c * c)
+    if least > 2:
+        return
+    for t in range(m):
+        if count[t] == 0:
+            value[t] = np.float32(0)
+            spread[t] = np.float32(0)
+        elif count[t] < 3:
+            spread[t] = total[t] / (count[t] * count[t])
+
+
+@kernel
+def _bits_present(flags, n, o, m, present):  # type: ignore[no-untyped-def]
+    """Write the OR of the bits of the `m` pixels of each frame from `o` to `present`."""
+    for i in range(n):
+        row = flags[i, o : o + m]
+        bits = np.uint16(0)
+        for t in range(m):
+            bits |= row[t]
+        present[i] = bits
+
+
+@kernel
+def _bits_used(block, index, k, o, m, present, bits):  # type: ignore[no-untyped-def]
+    """OR the bits of good samples into `bits`; usually there are none."""
+    some = np.uint16(0)
+    for q in range(k):
+        some |= present[index[q]]
+    if some & SIGNAL_BITS:
+        tiles.or_used_rows(block.values, block.flags, index, o, m, bits)
+    else:
+        for t in range(m):
+            bits[t] = 0
+
+
+@kernel
+def _bits_worse(spare, index, m, count, bits):  # type: ignore[no-untyped-def]
+    """OR the bits of the least bad samples into `bits`; pixels without any have no data."""
+    tiles.or_used_rows(spare.values, spare.flags, index, 0, m, bits)
+    for t in range(m):
+        if count[t] == 0:
+            bits[t] = NO_DATA
+
+
+@kernel
+def _medians(s, objects, step, n, width, index, sizes, networks, size, value, spread, bits):  # type: ignore[no-untyped-def]
+    most = sizes.max()
+    block = tiles.new_block(n, width)
+    spare = tiles.new_block(most, TILE)
+    straight = np.full(index.shape[1], most, np.int32)
+    count = np.empty(TILE, np.int32)
+    best = np.empty(TILE, np.int32)
+    present = np.empty(n, np.uint16)
+    buffers = (
+        np.empty(TILE, np.float32),
+        np.empty((most, TILE), np.float32),
+        np.empty(TILE, np.float32),
+        np.empty(TILE, np.float64),
+    )
+    for start in range(0, size, width):
+        run = min(width, size - start)
+        tiles.load_rows(s, n, start, run, block)
+        if s.mask_step == 0:
+            block.flags[:n] = 0
+        if step > 0:
+            _mask_objects(objects, step, n, start, run, block)
+        for o in range(0, run, TILE):
+            m = min(TILE, run - o)
+            _bits_present(block.flags, n, o, m, present)
+            for j in range(sizes.size):
+                k = sizes[j]
+                pairs = networks.pairs[networks.start[k] : networks.start[k + 1]]
+                p = j * size + start + o
+                planes = value[p : p + m], spread[p : p + m]
+                flags = bits[p : p + m]
+                least = tiles.count_rows(block.values, index[j], o, m, count)
+                if least > 0:
+                    _finish(block, index[j], k, o, m, pairs, count, least, buffers, *planes)
+                    _bits_used(block, index[j], k, o, m, present, flags)
+                    continue
+                _load_worse(s, index[j], k, n, start + o, o, m, block, spare, best)
+                for q in range(straight.size):
+                    straight[q] = q if q < k else most
+                least = tiles.count_rows(spare.values, straight, 0, m, count)
+                _finish(spare, straight, k, 0, m, pairs, count, least, buffers, *planes)
+                _bits_worse(spare, straight, m, count, flags)

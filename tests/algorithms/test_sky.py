@@ -1,0 +1,184 @@
+"""Skies from neighbours: a twin that calls `combine` target by target, bands, and known truth."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from f2yaml.interpreter.algorithms.combine import combine
+from f2yaml.interpreter.algorithms.sky import Sky, sky_band
+from f2yaml.interpreter.errors import TooFewFrames
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.testing import assert_allclose, assert_array_equal
+
+N = 9
+LEVEL = np.linspace(800, 1300, N)
+NEIGHBOURS = np.array([[1, 2, 3, -1, -1], [0, 2, 3, 4, 5], [4, 8, -1, -1, -1], [7, -1, -1, -1, -1]])
+
+Stack = tuple[
+    npt.NDArray[np.float32],
+    npt.NDArray[np.float32],
+    npt.NDArray[np.uint16],
+    npt.NDArray[np.uint8],
+]
+
+
+def dither(rows: int = 11, nx: int = 173, seed: int = 3) -> Stack:
+    """Return frames of different sky level with objects and every kind of bad pixel."""
+    rng = np.random.default_rng(seed)
+    shape = (N, rows, nx)
+    data = (LEVEL[:, None, None] * rng.normal(1, 0.01, shape)).astype(np.float32)
+    variance = rng.uniform(50, 200, shape).astype(np.float32)
+    mask = rng.choice([0] * 20 + [1, 2, 4, 6, 8, 16, 64, 128], shape).astype(np.uint16)
+    mask[:, 3, 20:90] |= 64
+    mask[:, 4, 10] = 256
+    objects = (rng.random(shape) < 0.1).astype(np.uint8)
+    objects[:, 5, 40:60] = 1
+    data[0, 6, 7] = np.nan
+    return data, variance, mask, objects
+
+
+def twin(stack: Stack, neighbours: npt.NDArray[np.int_]) -> Sky:
+    """Combine the normalised neighbours of each target."""
+    data, variance, mask, objects = stack
+    flags = mask | (objects != 0)
+    out = []
+    inverse = 1 / LEVEL.astype(np.float32)
+    for row in neighbours:
+        use = row[row >= 0]
+        options: dict[str, Any] = {"operation": "median", "reject": "none"}
+        one = combine(data[use], variance[use], flags[use], scale=inverse[use], **options)
+        empty = np.isnan(one.variance)
+        assert one.mask is not None
+        out.append((one.data, np.where(empty, 0, one.variance), one.mask | (16 * empty)))
+    return Sky(*(np.array(plane) for plane in zip(*out, strict=True)))
+
+
+def test_every_pixel_agrees_with_a_median_of_its_neighbours() -> None:
+    stack = dither()
+    before = [plane.copy() for plane in stack]
+    sky = sky_band(*stack, LEVEL, NEIGHBOURS)
+    expected = twin(stack, NEIGHBOURS)
+    assert_array_equal(sky.data, expected.data)
+    assert_allclose(sky.variance, expected.variance, rtol=3e-7)  # scaled in another order
+    assert_array_equal(sky.mask, expected.mask)
+    for one, other in zip(before, stack, strict=True):
+        assert_array_equal(one, other)
+    assert (sky.mask[:, 3, 20:90] & 64).any()
+    assert (sky.mask[1, 5, 40:60] & 1).any()
+    assert sky.mask[1, 4, 10] == 16
+
+
+@pytest.mark.parametrize("missing", ["mask", "objmask", "both", "variance"])
+def test_planes_may_be_missing(missing: str) -> None:
+    data, variance, mask, objects = dither()
+    data = np.nan_to_num(data, nan=900)
+    none: dict[str, Any] = {"variance": variance, "mask": mask, "objmask": objects}
+    if missing == "variance":
+        none["variance"] = None
+        sky = sky_band(data, level=LEVEL, neighbours=NEIGHBOURS, **none)
+        full = sky_band(data, variance, mask, objects, LEVEL, NEIGHBOURS)
+        assert_array_equal(sky.data, full.data)
+        assert_array_equal(sky.mask, full.mask)
+        return
+    for name in ("mask", "objmask"):
+        if missing in (name, "both"):
+            none[name] = None
+    sky = sky_band(data, level=LEVEL, neighbours=NEIGHBOURS, **none)
+    zeros = {
+        "mask": np.zeros_like(mask) if none["mask"] is None else mask,
+        "objmask": np.zeros_like(objects) if none["objmask"] is None else objects,
+    }
+    expected = sky_band(data, variance, level=LEVEL, neighbours=NEIGHBOURS, **zeros)
+    for one, other in zip(sky, expected, strict=True):
+        assert_array_equal(one, other)
+    assert (sky.mask != 0).any() == (missing != "both")
+
+
+def test_bands_do_not_change_a_bit() -> None:
+    stack = dither(rows=23, nx=131)
+    whole = sky_band(*stack, LEVEL, NEIGHBOURS)
+    parts = []
+    for lo, hi in ((0, 1), (1, 9), (9, 10), (10, 23)):
+        parts.append(sky_band(*(plane[:, lo:hi] for plane in stack), LEVEL, NEIGHBOURS))
+    for k, plane in enumerate(whole):
+        joined = np.concatenate([part[k] for part in parts], axis=1)
+        assert plane.tobytes() == joined.tobytes()
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    k=st.integers(1, 8),
+    seed=st.integers(0, 10_000),
+)
+def test_the_order_of_neighbours_does_not_matter(k: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    stack = dither(rows=7, nx=90, seed=seed)
+    chosen = rng.choice(N, k, replace=False)
+    one = sky_band(*stack, LEVEL, chosen[None])
+    other = sky_band(*stack, LEVEL, rng.permutation(chosen)[None])
+    for a, b in zip(one, other, strict=True):
+        assert a.tobytes() == b.tobytes()
+    assert (one.variance >= 0).all()
+
+
+def test_a_known_sky_in_units_of_the_level() -> None:
+    """A flat pattern of 5 percent, times each frame's level, comes back as the pattern."""
+    pattern = 1 + 0.05 * np.sin(np.arange(300)).astype(np.float32).reshape(2, 150)
+    data = (LEVEL[:, None, None] * pattern).astype(np.float32)
+    variance = np.full_like(data, 100)
+    flat = np.zeros(data.shape, np.uint16)
+    data[3, 0, :30] += 5000  # a star, masked
+    flat[3, 0, :30] = 1
+    flat[4, 1, 5] = 4
+    sky = sky_band(data, variance, flat, None, LEVEL, [[2, 3, 4, 5]])
+    assert_allclose(sky.data[0], pattern, rtol=2e-7)
+    inverse = 1 / LEVEL[[2, 3, 4, 5]] ** 2
+    mean4 = math.pi / 2 * 100 * inverse.mean() / 4
+    mean3 = math.pi / 2 * 100 * inverse[[0, 2, 3]].mean() / 3
+    assert_allclose(sky.variance[0, 1], mean4, rtol=1e-6)
+    assert_allclose(sky.variance[0, 0, :30], mean3, rtol=1e-6)
+    assert sky.mask[0, 1, 5] == 4
+    assert np.count_nonzero(sky.mask) == 1
+
+
+def test_two_neighbours_have_the_variance_of_a_mean() -> None:
+    data = np.full((2, 1, 4), 1000, np.float32)
+    sky = sky_band(data, np.full_like(data, 100), None, None, [1000, 1000], [[0, 1]])
+    assert_allclose(sky.variance, 5e-5, rtol=1e-6)
+
+
+def test_balanced_minmax_is_the_median_and_two_skies_suffice() -> None:
+    """The reference aborts with exactly two skies, and inflates the variance by n/(n - 2)."""
+    stack = dither()
+    five = np.array([[0, 2, 3, 4, 5]])
+    plain = sky_band(*stack, LEVEL, five)
+    trimmed = sky_band(*stack, LEVEL, five, reject="minmax", nlow=1, nhigh=1)
+    for one, other in zip(plain, trimmed, strict=True):
+        assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"operation": "mean", "reject": "sigclip"}, {"operation": "mean", "reject": "varclip"}],
+)
+def test_other_options_go_through_combine(options: dict[str, Any]) -> None:
+    data, variance, mask, objects = dither()
+    sky = sky_band(data, variance, mask, objects, LEVEL, NEIGHBOURS, **options)
+    use = NEIGHBOURS[1]
+    flags = mask[use] | (objects[use] != 0)
+    one = combine(data[use], variance[use], flags, scale=1 / LEVEL[use], **options)
+    good = np.isfinite(one.variance)
+    assert_allclose(sky.data[1][good], one.data[good], rtol=3e-7)
+    assert one.mask is not None
+    assert_array_equal(sky.mask[1][good], one.mask[good])
+    assert (sky.mask[1][~good] == 16).all()
+
+
+def test_a_target_without_neighbours_is_refused() -> None:
+    with pytest.raises(TooFewFrames, match="target 2 of 2 has no sky frames"):
+        sky_band(*dither(), LEVEL, [[1, 2], [-1, -1]])
