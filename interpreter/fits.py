@@ -1,0 +1,301 @@
+"""FITS files to frames and back: raw F2 exposures and f2yaml's or DRAGONS' products.
+
+Plain files are not read until rows are asked for; compressed ones are decompressed once, whole.
+Files are written aside, synced and renamed, so that a name never holds half a product.
+"""
+
+from __future__ import annotations
+
+import bz2
+import errno
+import gzip
+import hashlib
+import os
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from astropy.io import fits
+from f2yaml.interpreter.algorithms.detect import UNITS
+from f2yaml.interpreter.errors import BadInput, OutputError
+from f2yaml.interpreter.frame import Frame, HistoryRow, ProvenanceRow
+from f2yaml.interpreter.pixels import Array, FilePlane, InMemory, OnDisk, Pixels, Planes
+
+# A truncated file is an error here (`_plane`), not a warning.
+warnings.filterwarnings("ignore", "File may have been truncated")
+
+_EXTENSION = {"VAR": "variance", "DQ": "mask", "OBJMASK": "objmask"}
+_DTYPE = {"data": np.float32, "variance": np.float32, "mask": np.uint16, "objmask": np.uint8}
+
+
+def read_frame(path: Path) -> Frame:
+    """Read a raw F2 frame or a product, in any of .fits, .fits.gz and .fits.bz2.
+
+    Raises
+    ------
+    BadInput
+        The file is missing, is no FITS file, is truncated, or has no image.
+    """
+    content = _decompressed(path)
+    try:
+        with fits.open(path) if content is None else fits.HDUList.fromstring(content) as hdus:
+            frame = _frame(path, hdus, in_memory=content is not None)
+    except OSError as error:
+        raise _bad(path, error) from error
+    except (ValueError, TypeError, KeyError, IndexError, fits.VerifyError) as error:
+        raise _bad(path, error) from error
+    return frame
+
+
+def checksum(path: Path) -> str:
+    """Return the MD5 of a file as hexadecimal text."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "md5").hexdigest()
+
+
+def _bad(path: Path, error: Exception) -> BadInput:
+    if isinstance(error, FileNotFoundError):
+        return BadInput(f"{path} does not exist", "it is listed as input", "check the name")
+    return BadInput(
+        f"{path} cannot be read as FITS: {str(error).splitlines()[0] if str(error) else error!r}",
+        "a damaged or truncated file would give wrong pixels",
+        "fetch the file again, or take it out of the list",
+    )
+
+
+def _decompressed(path: Path) -> bytes | None:
+    opener = {".bz2": bz2.decompress, ".gz": gzip.decompress}.get(path.suffix)
+    if opener is None:
+        return None
+    try:
+        return opener(path.read_bytes())
+    except (OSError, EOFError, ValueError) as error:
+        raise _bad(path, error) from error
+
+
+def _frame(path: Path, hdus: fits.HDUList, *, in_memory: bool) -> Frame:
+    science = _science(path, hdus)
+    planes: dict[str, Any] = {"data": _plane(path, science, "data", in_memory)}
+    objcat: Array | None = None
+    history: tuple[HistoryRow, ...] = ()
+    provenance: tuple[ProvenanceRow, ...] = ()
+    skies: tuple[str, ...] | None = None
+    for hdu in hdus[1:]:
+        name = str(hdu.header.get("EXTNAME", "")).strip().upper()
+        if name in _EXTENSION and isinstance(hdu, fits.ImageHDU):
+            planes[_EXTENSION[name]] = _plane(path, hdu, _EXTENSION[name], in_memory)
+        elif name == "OBJCAT":
+            objcat = np.array(hdu.data).astype(hdu.data.dtype.newbyteorder("="))
+        elif name == "HISTORY":
+            history = tuple(HistoryRow(*map(str, row)) for row in hdu.data)
+        elif name == "PROVENANCE":
+            provenance = tuple(ProvenanceRow(*map(str, row)) for row in hdu.data)
+        elif name == "SKYTABLE":
+            skies = tuple(str(row[0]) for row in hdu.data)
+    ordered: list[Any] = [planes.get(name) for name in ("data", "variance", "mask", "objmask")]
+    for name, plane in zip(("VAR", "DQ", "OBJMASK"), ordered[1:], strict=True):
+        if plane is not None and plane.shape != ordered[0].shape:
+            raise ValueError(f"{name} has shape {plane.shape}, SCI {ordered[0].shape}")
+    pixels: Pixels
+    if all(plane is None or isinstance(plane, FilePlane) for plane in ordered):
+        pixels = OnDisk(tuple(ordered))
+    else:  # compressed, or stored in another type than ours: converted once, held in memory
+        held: list[Any] = [
+            p.read(0, p.shape[0]) if isinstance(p, FilePlane) else p for p in ordered
+        ]
+        pixels = InMemory(Planes(*held).freeze())
+    return Frame(
+        name=path.name,
+        pixels=pixels,
+        phu=hdus[0].header.copy(),
+        sci=science.header.copy(),
+        objcat=objcat,
+        skies=skies,
+        history=history,
+        provenance=provenance,
+    )
+
+
+def _science(path: Path, hdus: fits.HDUList) -> fits.ImageHDU:
+    images = [h for h in hdus[1:] if isinstance(h, fits.ImageHDU) and h.header.get("NAXIS", 0) >= 2]
+    named = [h for h in images if h.header.get("EXTNAME", "").strip().upper() == "SCI"]
+    if not images:
+        raise ValueError("it has no image extension")
+    science = (named or images)[0]
+    if not named and len(images) > 1:
+        raise ValueError(f"it has {len(images)} image extensions, an F2 frame has one")
+    return science
+
+
+def _plane(path: Path, hdu: fits.ImageHDU, plane: str, in_memory: bool) -> Any:
+    header = hdu.header
+    shape = tuple(int(header[f"NAXIS{n}"]) for n in range(int(header["NAXIS"]), 0, -1))
+    if len(shape) == 3 and shape[0] == 1:
+        shape = shape[1:]
+    if len(shape) != 2 or min(shape) < 1:
+        raise ValueError(f"its {plane} has axes {shape}, expected ny x nx")
+    bitpix = int(header["BITPIX"])
+    stored = {8: "|u1", 16: ">i2", 32: ">i4", -32: ">f4", -64: ">f8"}.get(bitpix)
+    zero, scale = float(header.get("BZERO", 0)), float(header.get("BSCALE", 1))
+    unsigned = bitpix == 16 and zero == 32768 and scale == 1
+    offset = int(hdu.fileinfo()["datLoc"]) if not in_memory else 0
+    if not in_memory:
+        need = offset + int(np.prod(shape)) * np.dtype(stored or ">i8").itemsize
+        size = path.stat().st_size
+        if size < need:
+            raise ValueError(f"it is truncated: {size} bytes, its header promises {need}")
+    simple = stored is not None and (unsigned or (zero == 0 and scale == 1))
+    wanted = _DTYPE[plane]
+    exact = simple and (
+        (plane == "data" and bitpix in (32, -32, 16))
+        or (plane == "variance" and bitpix == -32)
+        or (plane == "mask" and unsigned)
+        or (plane == "objmask" and bitpix == 8)
+    )
+    if exact and not in_memory:
+        assert stored is not None
+        return FilePlane(str(path.resolve()), offset, stored, shape, unsigned)
+    array: Array = np.asarray(hdu.data).reshape(shape)
+    if plane == "data" and array.dtype.kind in "iu":
+        array = np.array(array, dtype=array.dtype.newbyteorder("="))
+    else:
+        array = np.array(array, dtype=wanted)
+    return array
+
+
+# writing ------------------------------------------------------------------------------------
+
+
+def write_frame(frame: Frame, path: Path, planes: Sequence[str] | None = None) -> Path:
+    """Write a frame as a multi-extension FITS file, whole or not at all.
+
+    Parameters
+    ----------
+    frame : Frame
+    path : Path
+        Name of the product; replaced if it exists, once the new one is complete.
+    planes : sequence of str, optional
+        Planes to write out of SCI, VAR, DQ, OBJMASK; default all that the frame has.
+
+    Raises
+    ------
+    OutputError
+        No permission, no space, or no such folder.
+    """
+    with replaced(path) as partial:
+        _hdus(frame, planes).writeto(partial, overwrite=True, output_verify="silentfix")
+    return path
+
+
+@contextmanager
+def replaced(path: Path) -> Iterator[Path]:
+    """Give a name to write under; sync it and rename it to `path` if the block succeeds."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        yield partial
+        with partial.open("rb+") as file:
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise cannot_write(path, error) from error
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+def cannot_write(path: Path, error: OSError) -> OutputError:
+    """Say why a file cannot be written."""
+    reason = error.strerror or str(error)
+    fix = "choose another folder with --outdir"
+    if error.errno == errno.ENOSPC or "not enough space" in str(error).lower():
+        reason = "no space left on the device"
+        fix = "free some space, or choose another folder with --outdir"
+    return OutputError(
+        f"{path} cannot be written: {reason}",
+        "nothing that was there before has been changed",
+        fix,
+    )
+
+
+def _hdus(frame: Frame, planes: Sequence[str] | None) -> fits.HDUList:
+    whole = frame.pixels.whole()
+    arrays = {
+        "SCI": whole.data,
+        "VAR": whole.variance,
+        "DQ": whole.mask,
+        "OBJMASK": whole.objmask,
+    }
+    keep = [n for n, a in arrays.items() if a is not None and (planes is None or n in planes)]
+    hdus = [fits.PrimaryHDU(header=_primary(frame.phu))]
+    for name in keep:
+        header = _image_header(frame.sci, name)
+        hdus.append(fits.ImageHDU(data=arrays[name], header=header, name=name, ver=1))
+    if frame.objcat is not None and planes is None:
+        hdus.append(_catalogue(frame.objcat))
+    hdus += [h for h in (_history(frame.history), _provenance(frame.provenance)) if h is not None]
+    if frame.skies is not None:
+        column = fits.Column("SKYNAME", f"{max(map(len, frame.skies), default=1)}A")
+        hdus.append(_rows("SKYTABLE", [column], [(name,) for name in frame.skies]))
+    hdus[0].header["NEXTEND"] = (len(hdus) - 1, "number of extensions")
+    return fits.HDUList(hdus)
+
+
+def _primary(header: fits.Header) -> fits.Header:
+    primary = header.copy()
+    for key in ("BZERO", "BSCALE", "NAXIS1", "NAXIS2"):
+        primary.remove(key, ignore_missing=True)
+    return primary
+
+
+def _image_header(sci: fits.Header, name: str) -> fits.Header:
+    header = sci.copy()
+    for key in ("BZERO", "BSCALE", "NAXIS3", "CD3_3", "CHECKSUM", "DATASUM"):
+        header.remove(key, ignore_missing=True)
+    header["EXTNAME"] = name
+    return header
+
+
+def _catalogue(objcat: Array) -> fits.BinTableHDU:
+    table = fits.BinTableHDU(data=objcat, name="OBJCAT", ver=1)
+    for column in table.columns:
+        unit = UNITS.get(column.name)
+        if unit:
+            column.unit = unit
+    return table
+
+
+def _rows(name: str, columns: list[fits.Column], rows: Sequence[tuple[str, ...]]) -> Any:
+    for number, column in enumerate(columns):
+        column.array = np.array([row[number] for row in rows], dtype=np.str_)
+    return fits.BinTableHDU.from_columns(columns, name=name)
+
+
+def _history(rows: Sequence[HistoryRow]) -> Any:
+    if not rows:
+        return None
+    width = max(max(len(row.args) for row in rows), 1)
+    columns = [
+        fits.Column("primitive", "128A"),
+        fits.Column("args", f"{width}A"),
+        fits.Column("timestamp_start", "28A"),
+        fits.Column("timestamp_stop", "28A"),
+    ]
+    values = [(r.primitive, r.args, r.timestamp_start, r.timestamp_stop) for r in rows]
+    return _rows("HISTORY", columns, values)
+
+
+def _provenance(rows: Sequence[ProvenanceRow]) -> Any:
+    if not rows:
+        return None
+    columns = [
+        fits.Column("timestamp", "28A"),
+        fits.Column("filename", "128A"),
+        fits.Column("md5", "128A"),
+        fits.Column("provenance_added_by", "128A"),
+    ]
+    values = [(r.timestamp, r.filename, r.md5, r.provenance_added_by) for r in rows]
+    return _rows("PROVENANCE", columns, values)

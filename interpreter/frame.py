@@ -1,0 +1,253 @@
+"""The frame: an exposure or a product with its planes, headers and tables; immutable."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Any
+
+from f2yaml.interpreter.algorithms.tan import Tan
+from f2yaml.interpreter.errors import BadInput, FrameMismatch
+from f2yaml.interpreter.f2.names import with_suffix
+from f2yaml.interpreter.headers import Headers
+from f2yaml.interpreter.pixels import (
+    PLANES,
+    Array,
+    InMemory,
+    Overlay,
+    Pixels,
+    Planes,
+    mapped,
+)
+from f2yaml.interpreter.wcs import cards_of, tan_of
+
+if TYPE_CHECKING:
+    from astropy.io.fits import Header
+
+Card = Any  # a value, or (value, comment)
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryRow:
+    """One step that made a frame: primitive, arguments as JSON, start and stop in UTC."""
+
+    primitive: str
+    args: str
+    timestamp_start: str
+    timestamp_stop: str
+
+
+@dataclass(frozen=True, slots=True)
+class ProvenanceRow:
+    """One file that went into a frame: when, which, its MD5, and the step that took it in."""
+
+    timestamp: str
+    filename: str
+    md5: str
+    provenance_added_by: str
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Frame:
+    """An image with its planes.
+
+    Parameters
+    ----------
+    name : str
+        File name, which grows a suffix with each step.
+    pixels : Pixels
+        Source of the planes: data (float32), variance (float32), mask (uint16 DQ bits) and objmask
+        (uint8), shape (ny, nx), unit of `unit`.
+    phu, sci : Header
+        Primary header and header of the SCI extension. Never changed: `with_cards` copies.
+    objcat : structured array, optional
+        Sources, one row each (`f2yaml.interpreter.algorithms.detect.OBJCAT_DTYPE`).
+    skies : tuple of str, optional
+        Roots of the frames that serve as its sky (DRAGONS' SKYTABLE).
+    history, provenance : tuple
+        Steps and files that made this frame.
+    md5 : str
+        Checksum of the file it was read from, empty for frames made here.
+    """
+
+    name: str
+    pixels: Pixels
+    phu: Header
+    sci: Header
+    objcat: Array | None = None
+    skies: tuple[str, ...] | None = None
+    history: tuple[HistoryRow, ...] = ()
+    provenance: tuple[ProvenanceRow, ...] = ()
+    md5: str = field(default="", repr=False)
+
+    # planes ---------------------------------------------------------------------------------
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape (ny, nx) of every plane."""
+        return self.pixels.shape
+
+    @property
+    def data(self) -> Array:
+        """The science plane, complete and read-only."""
+        return self.pixels.whole().data
+
+    @property
+    def variance(self) -> Array | None:
+        """The variance plane, or None."""
+        return self.pixels.whole().variance if self.has("variance") else None
+
+    @property
+    def mask(self) -> Array | None:
+        """The DQ plane, or None."""
+        return self.pixels.whole().mask if self.has("mask") else None
+
+    @property
+    def objmask(self) -> Array | None:
+        """The object mask (0 or 1), or None."""
+        return self.pixels.whole().objmask if self.has("objmask") else None
+
+    def has(self, plane: str) -> bool:
+        """Whether the frame has a plane of this name."""
+        return plane in self.pixels.present
+
+    # headers --------------------------------------------------------------------------------
+    @property
+    def headers(self) -> Headers:
+        """Both headers, as descriptors and tags want them."""
+        return Headers(self.phu, self.sci, self.name)
+
+    @cached_property
+    def tags(self) -> frozenset[str]:
+        """The AstroData tags of the frame."""
+        from f2yaml.interpreter.f2.tags import tags_of
+
+        return tags_of(self.phu)
+
+    def describe(self, descriptor: str, *, pretty: bool = False) -> Any:
+        """Return the value of a descriptor."""
+        from f2yaml.interpreter.f2.descriptors import describe
+
+        return describe(descriptor, self.headers, pretty=pretty)
+
+    @property
+    def unit(self) -> str:
+        """Unit of the pixels: ``adu`` or ``electron``."""
+        return str(self.sci.get("BUNIT", "adu")).strip().lower()
+
+    @property
+    def exposure_time(self) -> float:
+        """Exposure time in s.
+
+        Raises
+        ------
+        BadInput
+            The header does not give it.
+        """
+        value = self.describe("exposure_time")
+        if value is None:
+            raise BadInput(
+                f"{self.name} has no usable EXPTIME",
+                "exposure times decide which dark fits and how frames are scaled",
+                "take the frame out of the list, or give it the keyword",
+            )
+        return float(value)
+
+    @property
+    def root(self) -> str:
+        """Stem of the original file name: what identifies an exposure through a run."""
+        return PurePath(str(self.phu.get("ORIGNAME", self.name))).name.split(".")[0]
+
+    @cached_property
+    def wcs(self) -> Tan:
+        """World coordinates of the pixels."""
+        return tan_of(self.sci, self.name)
+
+    # changed copies --------------------------------------------------------------------------
+    def with_(self, **changes: Any) -> Frame:
+        """Return a frame with other planes or attributes; planes are data, variance, mask, objmask.
+
+        A plane given as None is dropped; planes not named are shared.
+        """
+        planes: dict[str, Any] = {n: changes.pop(n) for n in PLANES if n in changes}
+        if planes:
+            for plane in planes.values():
+                if plane is not None:
+                    plane.flags.writeable = False
+            held = isinstance(self.pixels, InMemory)
+            if held or not (self.pixels.present - planes.keys()):
+                old = self.pixels.whole() if held else Planes(planes["data"])
+                changes["pixels"] = InMemory(old._replace(**planes))
+            else:
+                changes["pixels"] = Overlay(self.pixels, planes)
+        return replace(self, **changes)
+
+    def map_rows(
+        self, function: Callable[[Planes, int, int], Planes], *, adds: Iterable[str] = ()
+    ) -> Frame:
+        """Return a frame whose rows are `function` (planes, start, stop) of this one's.
+
+        Nothing is computed until rows are asked for, so that a chain of such steps is one pass
+        over the pixels. `function` treats each row by itself; `adds` names planes it creates.
+        """
+        present = self.pixels.present | frozenset(adds)
+        return replace(self, pixels=mapped(self.pixels, function, present))
+
+    def with_planes(self, planes: Planes) -> Frame:
+        """Return a frame with exactly these planes."""
+        return replace(self, pixels=InMemory(planes.freeze()))
+
+    def with_cards(
+        self, phu: Mapping[str, Card] | None = None, sci: Mapping[str, Card] | None = None
+    ) -> Frame:
+        """Return a frame with these cards set; a value of None removes the card."""
+        return replace(
+            self, phu=_with_cards(self.phu, phu or {}), sci=_with_cards(self.sci, sci or {})
+        )
+
+    def with_wcs(self, wcs: Tan) -> Frame:
+        """Return a frame whose header holds these world coordinates."""
+        return self.with_cards(sci=cards_of(wcs))
+
+    def with_suffix(self, suffix: str) -> Frame:
+        """Return a frame whose name ends in `suffix`."""
+        if not suffix:
+            return self
+        return replace(self, name=with_suffix(self.name, self.root, suffix))
+
+
+def _with_cards(header: Header, cards: Mapping[str, Card]) -> Header:
+    if not cards:
+        return header
+    changed = header.copy()
+    for key, value in cards.items():
+        if value is None:
+            changed.remove(key, ignore_missing=True, remove_all=True)
+        else:
+            changed[key] = value
+    return changed
+
+
+def require_same(frame: Frame, other: Frame, *attributes: str, step: str) -> None:
+    """Raise `FrameMismatch` unless both frames agree in each attribute or descriptor.
+
+    Parameters
+    ----------
+    frame, other : Frame
+    *attributes : str
+        ``shape``, ``unit``, or the name of a descriptor (compared in pretty form).
+    step : str
+        Name of the step that combines them, for the message.
+    """
+    for name in attributes:
+        if name in ("shape", "unit"):
+            left, right = getattr(frame, name), getattr(other, name)
+        else:
+            left, right = frame.describe(name, pretty=True), other.describe(name, pretty=True)
+        if left != right:
+            raise FrameMismatch(
+                f"{step}: {name} of {frame.name} is {left}, of {other.name} {right}",
+                "both are combined pixel by pixel",
+                "take frames of one kind, or give a matching calibration",
+            )
