@@ -1,0 +1,49 @@
+"""The recipe of a run: a file, a shipped name, or the one that the tags of the inputs choose."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from f2yaml.interpreter.applies import unfit, weight
+from f2yaml.interpreter.errors import Problem, RequestError
+from f2yaml.interpreter.frame import Frame
+from f2yaml.schema.compose import FlatRecipe, load_recipe, shipped
+
+
+def choose_recipe(named: str | None, frames: Sequence[Frame]) -> FlatRecipe:
+    """Return the recipe that is named, or the shipped default recipe for such frames.
+
+    All frames decide, not the first: darks among K flats mean the flat recipe.
+
+    Raises
+    ------
+    RecipeError
+        The recipe named is not there, or wrong.
+    RequestError
+        No shipped recipe is the default for these frames.
+    """
+    if named is not None:
+        return load_recipe(named)
+    reasons = []
+    fitting = []
+    for name in sorted(shipped()):
+        recipe = load_recipe(name)
+        if recipe.applies_to is None or not recipe.applies_to.default:
+            continue
+        failed = unfit(recipe.applies_to, frames)
+        if failed:
+            reasons.append(f"{name}: {failed[0]}")
+        else:
+            fitting.append(recipe)
+    if not fitting:
+        raise RequestError(
+            problems=[
+                Problem(
+                    "no recipe is the default for these frames",
+                    "; ".join(reasons),
+                    "name a recipe, as in `f2yaml run ultradeep --inputs ...` (`f2yaml show` lists "
+                    "them), or change the list of inputs",
+                )
+            ]
+        )
+    return max(fitting, key=lambda recipe: weight(recipe.applies_to) if recipe.applies_to else 0)

@@ -1,0 +1,173 @@
+"""``f2yaml run``: reduce frames with a recipe."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from f2yaml.interpreter.plan import Plan
+    from f2yaml.interpreter.registry import Table
+
+HELP = "reduce frames with a recipe"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of ``f2yaml run``."""
+    parser.add_argument(
+        "recipe",
+        nargs="?",
+        help="recipe file, or name of a shipped recipe; without it, the tags of the inputs choose",
+    )
+    parser.add_argument(
+        "--inputs",
+        "-i",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="FILE",
+        help="files, patterns, @lists, or - for standard input",
+    )
+    parser.add_argument(
+        "-p",
+        action="append",
+        default=[],
+        metavar="STEP:NAME=VALUE",
+        help="set a parameter of a step (or NAME=VALUE, of every step that has it); repeatable",
+    )
+    parser.add_argument(
+        "--param",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="set a parameter of the recipe; repeatable",
+    )
+    parser.add_argument(
+        "--user-cal",
+        "--user_cal",
+        action="append",
+        default=[],
+        metavar="TYPE:FILE",
+        help="calibration to use, as processed_dark:FILE; repeatable",
+    )
+    parser.add_argument("--outdir", type=Path, default=Path(), help="folder for the products")
+    parser.add_argument("--suffix", help="suffix of the final files, instead of the recipe's")
+    parser.add_argument("--jobs", "-j", type=int, help="frames worked on at once (default: cores)")
+    parser.add_argument(
+        "--max-memory",
+        metavar="SIZE",
+        help="memory for planes, as 2G (default: half of the machine)",
+    )
+    parser.add_argument("--config", "-c", type=Path, help="configuration file")
+    parser.add_argument("--log", type=Path, help="append a plain log to this file")
+    parser.add_argument("--dry-run", action="store_true", help="check everything, run nothing")
+    parser.add_argument("--format", choices=("text", "json"), default="text", help="of the results")
+    parser.add_argument("--json", action="store_true", help="same as --format json")
+    parser.add_argument("--quiet", "-q", action="store_true", help="no progress")
+    parser.add_argument("--verbose", "-v", action="store_true", help="progress of every frame")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Bind the recipe to the inputs, then run it."""
+    import sys
+
+    from f2yaml.interpreter.choosing import choose_recipe
+    from f2yaml.interpreter.inputs import expand
+    from f2yaml.interpreter.sessions import Session
+    from f2yaml.schema.problems import RequestError
+
+    if not args.inputs:
+        raise RequestError(
+            "f2yaml run got no input files",
+            "there is nothing to reduce",
+            "name them after --inputs, as in --inputs @sci.list",
+        )
+    session = Session.start(args)
+    frames = session.frames(expand(args.inputs, stdin=sys.stdin))
+    recipe = choose_recipe(args.recipe, frames)
+    plan = session.bind(recipe, frames)
+    if args.dry_run:
+        _show_plan(plan)
+        return 0
+    outcome = session.execute(plan)
+    as_json = args.json or args.format == "json"
+    if as_json:
+        _print_json(plan, outcome.tables, outcome.written, outcome.notes)
+    else:
+        for table in outcome.tables:
+            _print_table(table)
+        for path in outcome.written:
+            print(path)
+    return 0
+
+
+def _show_plan(plan: Plan) -> None:
+    print(f"recipe {plan.recipe.name}: {len(plan.calls)} steps on {len(plan.inputs)} frames")
+    for step in plan.calls:
+        streams = f"{step.source} -> {', '.join(step.targets)}"
+        changed = ", ".join(
+            f"{name}={setting.value} ({setting.origin})"
+            for name, setting in step.settings.items()
+            if setting.origin != "default"
+        )
+        print(f"{step.number:4d} {step.primitive.name:24s} {streams:28s} {changed}".rstrip())
+        for provided in step.resources.values():
+            for path in dict.fromkeys(provided.by_root.values()):
+                root = next(r for r, p in provided.by_root.items() if p == path)
+                print(f"       {provided.kind}: {path.name} ({provided.why[root]})")
+    for stream, output in plan.outputs.items():
+        print(f"     writes {stream}: *{output.suffix}.fits")
+
+
+def _print_table(table: Table) -> None:
+    from rich.console import Console
+    from rich.table import Table as RichTable
+
+    shown = RichTable(title=table.title, title_justify="left")
+    for column in table.columns:
+        shown.add_column(column, overflow="fold")
+    for row in table.rows:
+        shown.add_row(*(str(value) for value in row))
+    console = Console(highlight=False)
+    console.print(shown) if console.is_terminal else _plain(table)
+    for note in table.notes:
+        print(note)
+
+
+def _plain(table: Table) -> None:
+    rows = [table.columns, *([str(v) for v in row] for row in table.rows)]
+    widths = [max(len(row[n]) for row in rows) for n in range(len(table.columns))]
+    print(table.title)
+    for row in rows:
+        print(
+            "   ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip()
+        )
+
+
+def _print_json(
+    plan: Plan, tables: Sequence[Table], written: Sequence[Path], notes: Sequence[str]
+) -> None:
+    import json
+
+    print(
+        json.dumps(
+            {
+                "recipe": plan.recipe.name,
+                "inputs": [frame.name for frame in plan.inputs],
+                "products": [str(path) for path in written],
+                "notes": list(notes),
+                "tables": [
+                    {
+                        "title": table.title,
+                        "rows": [dict(zip(table.columns, row, strict=True)) for row in table.rows],
+                        "notes": list(table.notes),
+                    }
+                    for table in tables
+                ],
+            },
+            indent=2,
+        )
+    )

@@ -1,0 +1,255 @@
+"""``f2yaml show``: recipes, primitives, tags, descriptors and DQ bits, from their declarations."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from f2yaml.interpreter.registry import AnyPrimitive
+
+HELP = "a recipe, primitive, tag, descriptor or DQ bit; without a name, the catalogue"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of ``f2yaml show``."""
+    parser.add_argument("name", nargs="?", help="what to show; without it, everything there is")
+    parser.add_argument("--format", choices=("text", "json"), default="text")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print what is known of a name."""
+    import json
+
+    shown = catalogue() if args.name is None else lookup(args.name)
+    if args.format == "json":
+        print(json.dumps(shown.data, indent=2, default=str))
+    else:
+        print(shown.text)
+    return 0
+
+
+class Shown:
+    """The same facts as text and as data."""
+
+    def __init__(self, text: str, data: Any) -> None:
+        self.text, self.data = text, data
+
+
+def catalogue() -> Shown:
+    """Return all recipes, primitives, descriptors and DQ bits with one line each."""
+    from f2yaml.interpreter.dq import MEANING
+    from f2yaml.interpreter.f2.descriptors import DESCRIPTORS
+    from f2yaml.interpreter.registry import primitives
+    from f2yaml.schema.compose import load_recipe, shipped
+
+    recipes = {name: load_recipe(name).doc for name in sorted(shipped())}
+    families: dict[str, dict[str, str]] = {}
+    for primitive in primitives():
+        families.setdefault(primitive.family, {})[primitive.name] = primitive.summary
+    lines = ["Recipes (`f2yaml run NAME`)"]
+    lines += [f"  {name:28s} {doc}" for name, doc in recipes.items()]
+    for family, members in families.items():
+        lines += ["", f"Primitives: {family}"]
+        lines += [f"  {name:28s} {text}" for name, text in members.items()]
+    lines += ["", "Descriptors", *_wrapped(sorted(DESCRIPTORS))]
+    lines += ["", "DQ bits", *(f"  {bit:5d}  {text}" for bit, text in MEANING.items())]
+    data = {
+        "recipes": recipes,
+        "primitives": families,
+        "descriptors": sorted(DESCRIPTORS),
+        "dq": MEANING,
+    }
+    return Shown("\n".join(lines), data)
+
+
+def lookup(name: str) -> Shown:
+    """Return what is known of a name: primitive, recipe, descriptor, DQ bit or tag, in this order.
+
+    Raises
+    ------
+    RequestError
+        Nothing has that name; the nearest is suggested.
+    """
+    from pathlib import Path
+
+    from f2yaml.interpreter import dq
+    from f2yaml.interpreter.f2.descriptors import DESCRIPTORS
+    from f2yaml.interpreter.f2.tags import ALL_TAGS
+    from f2yaml.interpreter.registry import primitives
+    from f2yaml.schema.compose import shipped
+    from f2yaml.schema.problems import RequestError, did_you_mean
+
+    known = {primitive.name: primitive for primitive in primitives()}
+    both = name in known and name in shipped()
+    if name in known and not both:
+        return _primitive(known[name])
+    if name in shipped() or Path(name).suffix in (".yaml", ".yml"):
+        recipe = _recipe(name)
+        if both:
+            step = _primitive(known[name])
+            return Shown(f"{recipe.text}\n\n{step.text}", [recipe.data, step.data])
+        return recipe
+    if name in DESCRIPTORS:
+        descriptor = DESCRIPTORS[name]
+        unit = f" [{descriptor.unit}]" if descriptor.unit else ""
+        data = {"descriptor": name, "doc": descriptor.doc, "unit": descriptor.unit}
+        return Shown(f"{name}: descriptor{unit}\n  {descriptor.doc}", data)
+    if name.isdigit() and 0 <= int(name) < 65536:
+        return Shown(
+            f"DQ {name}: {dq.words(int(name))}", {"dq": int(name), "meaning": dq.words(int(name))}
+        )
+    if name in ALL_TAGS:
+        return _tag(name)
+    everything = {*known, *shipped(), *DESCRIPTORS, *ALL_TAGS}
+    raise RequestError(
+        f"nothing is called `{name}`",
+        "it is no recipe, primitive, descriptor, tag or DQ value",
+        did_you_mean(name, everything) or "`f2yaml show` lists everything",
+    )
+
+
+def _tag(name: str) -> Shown:
+    """Return the rules that give a tag."""
+    from f2yaml.interpreter.f2.tags import F2_RULES, GEMINI_RULES
+
+    rules = [rule for rule in (*F2_RULES, *GEMINI_RULES) if name in rule.tags]
+    lines = [f"{name}: tag"]
+    data = []
+    for rule in rules:
+        conditions = {
+            "given with": sorted(rule.tags - {name}),
+            "needs": sorted(rule.if_present),
+            "void beside": sorted(rule.blocked_by),
+            "blocks": sorted(rule.blocks),
+        }
+        told = "; ".join(f"{key} {', '.join(tags)}" for key, tags in conditions.items() if tags)
+        lines.append(f"  rule {told or 'gives it alone'}")
+        data.append(conditions)
+    return Shown("\n".join(lines), {"tag": name, "rules": data})
+
+
+def _primitive(primitive: AnyPrimitive) -> Shown:
+    fields = primitive.params.model_fields
+    rows = [
+        (
+            name,
+            "required" if info.is_required() else _yaml(info.get_default()),
+            _type(info.annotation),
+            _bounds(info.metadata),
+            info.description or "",
+        )
+        for name, info in fields.items()
+    ]
+    lines = [f"{primitive.name}: {primitive.summary}", ""]
+    if rows:
+        titles = ("parameter", "default", "type", "bounds", "meaning")
+        widths = [max(len(row[n]) for row in [titles, *rows]) for n in range(4)]
+        for row in (titles, *rows):
+            cells = [text.ljust(width) for text, width in zip(row[:4], widths, strict=True)]
+            lines.append(f"  {'  '.join(cells)}  {row[4]}".rstrip())
+    else:
+        lines.append("  no parameters")
+    facts = {
+        "kind": type(primitive).__name__,
+        "suffix": primitive.suffix or "(name unchanged)",
+        "stamps": ", ".join(primitive.stamps) or "(none)",
+        "resources": ", ".join(r for r in primitive.resources if r != "engine") or "(none)",
+    }
+    lines += ["", *(f"  {key:10s} {value}" for key, value in facts.items()), ""]
+    lines += [f"  {line}".rstrip() for line in primitive.doc.splitlines()[2:]]
+    data = {
+        "primitive": primitive.name,
+        "summary": primitive.summary,
+        **facts,
+        "parameters": [
+            dict(zip(("name", "default", "type", "bounds", "meaning"), row, strict=True))
+            for row in rows
+        ],
+        "doc": primitive.doc,
+    }
+    return Shown("\n".join(lines).rstrip(), data)
+
+
+def _recipe(name: str) -> Shown:
+    from f2yaml.interpreter.bind import bind_recipe
+    from f2yaml.interpreter.plan import CallStep, RequireStep
+    from f2yaml.schema.compose import load_recipe
+
+    recipe = load_recipe(name)
+    lines = [f"{recipe.name}: {recipe.doc}", ""]
+    for key, parameter in recipe.parameters.items():
+        unit = f" {parameter.unit}" if parameter.unit else ""
+        lines.append(f"  --param {key}={_yaml(parameter.default)}{unit}   {parameter.doc}".rstrip())
+    if recipe.parameters:
+        lines.append("")
+    steps = []
+    for step in bind_recipe(recipe):
+        if isinstance(step, RequireStep):
+            lines.append(f"       require {step.condition.text}: {step.because}")
+        elif isinstance(step, CallStep):
+            changed = {
+                key: setting.value
+                for key, setting in step.settings.items()
+                if setting.origin != "default"
+            }
+            told = "  ".join(f"{key}={_yaml(value)}" for key, value in changed.items())
+            streams = f"{step.source} -> {', '.join(step.targets)}"
+            lines.append(
+                f"  {step.number:3d}  {step.primitive.name:24s} {streams:28s} {told}".rstrip()
+            )
+            steps.append(
+                {
+                    "number": step.number,
+                    "primitive": step.primitive.name,
+                    "from": step.source,
+                    "to": list(step.targets),
+                    "with": changed,
+                }
+            )
+    for stream, output in recipe.outputs.items():
+        lines.append(f"       writes {stream} as *{output.suffix}.fits   {output.doc}".rstrip())
+    data = {
+        "recipe": recipe.name,
+        "doc": recipe.doc,
+        "parameters": {k: p.model_dump(exclude_none=True) for k, p in recipe.parameters.items()},
+        "steps": steps,
+        "outputs": {k: o.model_dump(exclude_none=True) for k, o in recipe.outputs.items()},
+    }
+    return Shown("\n".join(lines), data)
+
+
+def _yaml(value: Any) -> str:
+    words = {None: "null", True: "true", False: "false"}
+    return words[value] if value is None or isinstance(value, bool) else str(value)
+
+
+def _type(annotation: Any) -> str:
+    import typing
+    from types import NoneType
+
+    origin = typing.get_origin(annotation)
+    if origin is typing.Literal:
+        return " | ".join(map(str, typing.get_args(annotation)))
+    if origin is list:
+        return f"list of {_type(typing.get_args(annotation)[0])}"
+    parts = typing.get_args(annotation)
+    if parts:
+        return " | ".join(_type(part) for part in parts)
+    return "null" if annotation is NoneType else str(getattr(annotation, "__name__", annotation))
+
+
+def _bounds(metadata: list[Any]) -> str:
+    signs = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
+    return ", ".join(
+        f"{sign} {getattr(item, key):g}"
+        for item in metadata
+        for key, sign in signs.items()
+        if getattr(item, key, None) is not None
+    )
+
+
+def _wrapped(names: list[str], width: int = 98) -> list[str]:
+    import textwrap
+
+    return textwrap.wrap(", ".join(names), width, initial_indent="  ", subsequent_indent="  ")

@@ -1,0 +1,113 @@
+"""A bound plan: every step, parameter, stream and resource of a run, resolved."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from f2yaml.interpreter.frame import Frame
+from f2yaml.interpreter.registry import AnyPrimitive, Params
+from f2yaml.schema.compose import Condition, FlatRecipe
+from f2yaml.schema.problems import Place
+from f2yaml.schema.recipe import Output, Write
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """The value of one parameter and where it came from.
+
+    `origin` is ``default``, ``recipe``, ``include``, ``extends``, ``override``, ``--param`` or
+    ``-p``.
+    """
+
+    value: Any
+    origin: str
+    place: Place | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Provided:
+    """A resource of a step: which file serves which exposure (by root), and why it was chosen.
+
+    `by_root` lacks the exposures that go without, which only optional resources allow.
+    """
+
+    kind: str
+    by_root: Mapping[str, Path]
+    why: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallStep:
+    """A primitive applied to a stream."""
+
+    number: int
+    primitive: AnyPrimitive
+    params: Params
+    settings: Mapping[str, Setting]
+    source: str
+    targets: tuple[str, ...]
+    resources: Mapping[str, Provided]
+    write: Write | None
+    conditions: tuple[Condition, ...]
+    place: Place
+    id: str | None = None
+
+    @property
+    def where(self) -> str:
+        """Number, name and place, for messages."""
+        return f"step {self.number} {self.primitive.name} ({self.place})"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PassStep:
+    """The frames of a stream under another name; nothing is copied."""
+
+    source: str
+    target: str
+    conditions: tuple[Condition, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequireStep:
+    """A condition that must hold at this point, with the recipe's reason."""
+
+    condition: Condition
+    because: str
+    conditions: tuple[Condition, ...]
+
+
+BoundStep = CallStep | PassStep | RequireStep
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What a run does.
+
+    Parameters
+    ----------
+    recipe : FlatRecipe
+    parameters : mapping
+        Values of the recipe's own parameters.
+    inputs : tuple of Frame
+        Frames with headers only; pixels are read when the first step asks.
+    steps : tuple
+    outputs : mapping
+        What becomes of each stream at the end.
+    notes : tuple of str
+        Permitted shortfalls known before the start.
+    """
+
+    recipe: FlatRecipe
+    parameters: Mapping[str, Setting]
+    inputs: tuple[Frame, ...]
+    steps: tuple[BoundStep, ...]
+    outputs: Mapping[str, Output]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def calls(self) -> tuple[CallStep, ...]:
+        """The steps that call a primitive."""
+        return tuple(step for step in self.steps if isinstance(step, CallStep))

@@ -1,0 +1,363 @@
+"""Registration: header positions checked, corrected from sources, frames put on one grid."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import cache
+from typing import Literal
+
+import numpy as np
+from f2yaml.interpreter import algorithms
+from f2yaml.interpreter.algorithms.tan import Affine, Tan, affine_between
+from f2yaml.interpreter.engine import SERIAL, Engine
+from f2yaml.interpreter.errors import FrameMismatch, TooFewFrames, TooFewSources
+from f2yaml.interpreter.frame import Frame
+from f2yaml.interpreter.pixels import Array, Computed, Planes
+from f2yaml.interpreter.pointing import pointing_table
+from f2yaml.interpreter.registry import Params, Reported, Table, group
+from pydantic import Field
+
+
+class CheckWCS(Params):
+    """Parameters of ``checkWCS``."""
+
+    limit_arcsec: float = Field(
+        1.0, gt=0, description="separation above which a frame is flagged [arcsec]"
+    )
+
+
+@group("checkWCS", headers_only=True)
+def check_wcs(frames: Sequence[Frame], params: CheckWCS) -> Reported:
+    """Compare header positions with the telescope offsets; change nothing.
+
+    Parameters
+    ----------
+    frames : sequence of Frame
+        Raw frames of one target.
+    params : CheckWCS
+
+    Raises
+    ------
+    FrameMismatch
+        A frame is prepared already: its header no longer shows what the telescope wrote.
+
+    References
+    ----------
+    Spec: primitives 4.5 and 4.6. Separations are also given relative to the other frames, which is
+    what the alignment has to correct.
+    """
+    for frame in frames:
+        if "PREPARED" in frame.tags:
+            raise FrameMismatch(
+                f"checkWCS: {frame.name} is prepared already",
+                "its header positions may have been corrected",
+                "give the raw frames",
+            )
+    rows = pointing_table(frames, flag_arcsec=params.limit_arcsec)
+    flagged = [row.name for row in rows if row.flagged]
+    table = Table(
+        "Header positions against telescope offsets",
+        (
+            "frame",
+            "expected_ra",
+            "expected_dec",
+            "actual_ra",
+            "actual_dec",
+            "separation",
+            "relative",
+            "flag",
+            "advice",
+        ),
+        tuple(
+            (
+                row.name,
+                round(row.expected_ra, 6),
+                round(row.expected_dec, 6),
+                round(row.actual_ra, 6),
+                round(row.actual_dec, 6),
+                round(row.separation, 2),
+                round(row.relative_separation, 2),
+                "OFF" if row.flagged else "",
+                row.advice,
+            )
+            for row in rows
+        ),
+        (
+            f"{len(flagged)} of {len(rows)} frames are off by more than "
+            f"{params.limit_arcsec:g} arcsec" + (f": {', '.join(flagged)}" if flagged else ""),
+        ),
+    )
+    return Reported(list(frames), health=f"{len(flagged)} flagged", table=table)
+
+
+class AdjustWCS(Params):
+    """Parameters of ``adjustWCSToReference``."""
+
+    method: Literal["sources", "offsets"] = Field(
+        "sources", description="align by matched sources, or by the telescope offsets alone"
+    )
+    fallback: Literal["offsets", "none"] = Field(
+        "offsets", description="what a frame with too few matches gets; none stops the run"
+    )
+    first_pass: float = Field(5.0, gt=0, description="search radius [arcsec]")
+    match_radius: float = Field(0.5, gt=0, description="radius of the final matches [arcsec]")
+    min_sources: int = Field(3, ge=1, description="fewest matches of a good solution")
+    rotate: bool = Field(False, description="fit a rotation as well")
+    scale: bool = Field(False, description="fit a magnification as well")
+
+
+@group("adjustWCSToReference", suffix="_wcsCorrected", stamps=("CORRWCS",))
+def adjust_wcs_to_reference(frames: Sequence[Frame], params: AdjustWCS) -> Reported:
+    """Correct each frame's world coordinates so that its sources agree with the first frame's.
+
+    Parameters
+    ----------
+    frames : sequence of Frame
+        With source tables, unless `method` is ``offsets``. The first is the reference.
+    params : AdjustWCS
+
+    Raises
+    ------
+    TooFewFrames
+        Fewer than two frames.
+    TooFewSources
+        Too few sources in common and `fallback` is ``none``.
+
+    References
+    ----------
+    Spec: primitives 10.1. The shift is found by voting of source pairs and finished by a weighted,
+    robust least-squares fit of the matched pairs; a solution at the edge of the search is refused.
+    """
+    if len(frames) < 2:
+        raise TooFewFrames(
+            f"adjustWCSToReference got {len(frames)} frame",
+            "frames are aligned with each other",
+            "list at least two frames",
+        )
+    reference = frames[0]
+    if params.method == "sources":
+        positions = _positions(reference, params)
+    made, notes, residuals, matches = [reference.with_wcs(reference.wcs)], [], [], []
+    for frame in frames[1:]:
+        solution = None
+        if params.method == "sources":
+            here = _positions(frame, params)
+            x, y = frame.wcs.to_pixel(*reference.wcs.to_sky(positions[0], positions[1]))
+            scale = frame.wcs.pixel_scale()
+            solution = algorithms.match.align(
+                *here,
+                x,
+                y,
+                positions[2],
+                first_pass_pix=params.first_pass / scale,
+                match_radius_pix=params.match_radius / scale,
+                min_sources=params.min_sources,
+                rotate=params.rotate,
+                scale=params.scale,
+            )
+            if solution is None and params.fallback == "none":
+                raise TooFewSources(
+                    f"{frame.name} and {reference.name} have fewer than {params.min_sources} "
+                    "sources in common",
+                    "the frame cannot be aligned from its sources",
+                    "take it out of the list, raise first_pass, or allow `fallback: offsets`",
+                )
+        if solution is None:
+            made.append(frame.with_wcs(_by_offsets(frame, reference)))
+            if params.method == "sources":
+                notes.append(
+                    f"adjustWCSToReference: {frame.name} has too few sources in common with "
+                    f"{reference.name} and is aligned by its telescope offsets"
+                )
+            continue
+        wcs = frame.wcs.with_affine_in_front(solution.matrix, solution.shift)
+        cards = {
+            "ALIGNRMS": (round(solution.rms_pix, 4), "Residual of matched sources [pix]"),
+            "ALIGNNUM": (solution.n_matched, "Matched sources"),
+        }
+        made.append(frame.with_wcs(wcs).with_cards(phu=cards))
+        residuals.append(solution.rms_pix)
+        matches.append(solution.n_matched)
+    health = "by offsets"
+    if residuals:
+        health = f"rms {float(np.median(residuals)):.3f} pix, {min(matches)}+ matches"
+    return Reported(made, health=health, notes=tuple(notes))
+
+
+def _positions(frame: Frame, params: AdjustWCS) -> tuple[Array, Array, Array]:
+    """Return x, y (0-based) and position error (pix) of the frame's sources."""
+    table = frame.objcat
+    if table is None:
+        raise FrameMismatch(
+            f"adjustWCSToReference: {frame.name} has no source table",
+            "frames are aligned by their sources",
+            "run detectSources before, or use method: offsets",
+        )
+    error = np.sqrt(np.maximum(table["ERRX2_IMAGE"] + table["ERRY2_IMAGE"], 0) / 2)
+    return table["X_IMAGE"] - 1.0, table["Y_IMAGE"] - 1.0, np.maximum(error, 1e-3)
+
+
+def _by_offsets(frame: Frame, reference: Frame) -> Tan:
+    """Return the reference's coordinates moved by the difference of telescope offsets."""
+    names = ("detector_x_offset", "detector_y_offset")
+    here = [frame.describe(name) for name in names]
+    there = [reference.describe(name) for name in names]
+    if None in here or None in there:
+        raise FrameMismatch(
+            f"{frame.name} or {reference.name} has no telescope offsets",
+            "they stand in where sources are too few",
+            "take the frame out of the list",
+        )
+    shift = (there[0] - here[0], there[1] - here[1])
+    return reference.wcs.with_affine_in_front(((1.0, 0.0), (0.0, 1.0)), shift)
+
+
+class ScaleCounts(Params):
+    """Parameters of ``scaleCountsToReference``."""
+
+
+@group("scaleCountsToReference", suffix="_countsScaled", stamps=("SCALEOBJ",))
+def scale_counts_to_reference(frames: Sequence[Frame], params: ScaleCounts) -> list[Frame]:
+    """Scale frames to the exposure time of the first.
+
+    Parameters
+    ----------
+    frames : sequence of Frame, electron
+    params : ScaleCounts
+
+    References
+    ----------
+    Spec: primitives 11.1, with tolerance 0: the factor is the ratio of exposure times.
+    """
+    if not frames:
+        return []
+    wanted = frames[0].exposure_time
+    made = []
+    for frame in frames:
+        factor = wanted / frame.exposure_time
+        if factor == 1:
+            made.append(frame)
+            continue
+        made.append(_scaled(frame, factor, wanted))
+    return made
+
+
+def _scaled(frame: Frame, factor: float, exposure_time: float) -> Frame:
+    times = np.float32(factor)
+
+    def scale(planes: Planes, start: int, stop: int) -> Planes:
+        variance = None if planes.variance is None else planes.variance * (times * times)
+        return planes._replace(data=planes.data * times, variance=variance)
+
+    cards = {
+        "ORIGTEXP": (frame.phu.get("ORIGTEXP", frame.exposure_time), "Exposure time as observed"),
+        "EXPTIME": exposure_time,
+    }
+    return frame.map_rows(scale).with_cards(phu=cards)
+
+
+class ResampleToCommonFrame(Params):
+    """Parameters of ``resampleToCommonFrame``."""
+
+    interpolant: Literal[
+        "nearest", "linear", "poly3", "poly5", "spline3", "spline5", "lanczos3"
+    ] = Field("poly3", description="interpolation kernel")
+    trim_data: bool = Field(False, description="keep the size of the reference frame")
+    conserve: bool = Field(True, description="conserve flux where the scale changes")
+    dq_threshold: float = Field(
+        0.1, gt=0, lt=1, description="share of flagged weight above which a pixel is flagged"
+    )
+
+
+@group("resampleToCommonFrame", suffix="_align", stamps=("ALIGN",))
+def resample_to_common_frame(
+    frames: Sequence[Frame], params: ResampleToCommonFrame, *, engine: Engine = SERIAL
+) -> Reported:
+    """Put all frames on the pixel grid of the first, grown to hold all of them.
+
+    The resampled pixels are computed when a later step asks for them, band by band; nothing is
+    stored in between.
+
+    Parameters
+    ----------
+    frames : sequence of Frame, shape (ny, nx)
+        With aligned world coordinates.
+    params : ResampleToCommonFrame
+
+    Raises
+    ------
+    TooFewFrames
+        Fewer than two frames.
+
+    References
+    ----------
+    Spec: primitives 10.2. Departures: variance is propagated with squared weights, so that it is
+    the variance of a pixel (VARRATIO says by how much white noise was lowered); flagged pixels are
+    left out of the sums; the threshold for flags is a tenth of the weight instead of a thousandth.
+    """
+    if len(frames) < 2:
+        raise TooFewFrames(
+            f"resampleToCommonFrame got {len(frames)} frame",
+            "frames are put on a common grid",
+            "list at least two frames",
+        )
+    grid = frames[0].wcs
+    shape = (frames[0].shape[0], frames[0].shape[1])
+    forward = [affine_between(f.wcs, grid, (f.shape[0], f.shape[1])) for f in frames]
+    x0, y0, nx, ny = 0, 0, shape[1], shape[0]
+    if not params.trim_data:
+        x0, y0, nx, ny = algorithms.resample.output_box(
+            forward, [(f.shape[0], f.shape[1]) for f in frames]
+        )
+    wcs = grid.shifted_origin(x0, y0)
+    origin = Affine(((1.0, 0.0), (0.0, 1.0)), (float(x0), float(y0)))
+    made = []
+    for frame, affine in zip(frames, forward, strict=True):
+        inverse = affine.inverse().after(origin)
+        ratio = algorithms.resample.noise_correlation(inverse, params.interpolant, (ny, nx))
+        moved = _on_grid(engine.held(frame), inverse, (ny, nx), params)
+        cards = {
+            "VARRATIO": (ratio, "Pixel variance after / before resampling"),
+            "DATASEC": f"[1:{nx},1:{ny}]",
+            "JFACTOR": (abs(inverse.determinant), "Area of an output pixel in input pixels"),
+        }
+        made.append(moved.with_wcs(wcs).with_cards(sci=cards))
+    return Reported(made, health=f"{nx} x {ny} pix")
+
+
+def _on_grid(
+    frame: Frame, inverse: Affine, shape: tuple[int, int], params: ResampleToCommonFrame
+) -> Frame:
+    """Return the frame with pixels that are resampled when asked for."""
+    ny, nx = shape
+
+    @cache
+    def given() -> algorithms.resample.Planes:
+        return algorithms.resample.prefilter(
+            algorithms.resample.Planes(*frame.pixels.whole()), params.interpolant
+        )
+
+    def rows(start: int, stop: int) -> Planes:
+        out = algorithms.resample.resample_rows(
+            given(),
+            inverse,
+            start,
+            stop,
+            nx,
+            params.interpolant,
+            dq_threshold=params.dq_threshold,
+            conserve=params.conserve,
+        )
+        return Planes(*out)
+
+    present = frame.pixels.present | {"mask"}
+    objcat = None if frame.objcat is None else _moved(frame.objcat, inverse.inverse())
+    return replace(frame, pixels=Computed((ny, nx), present, rows), objcat=objcat)
+
+
+def _moved(objcat: Array, affine: Affine) -> Array:
+    table = objcat.copy()
+    x, y = affine.apply(table["X_IMAGE"] - 1.0, table["Y_IMAGE"] - 1.0)
+    table["X_IMAGE"], table["Y_IMAGE"] = x + 1.0, y + 1.0
+    return table

@@ -1,0 +1,149 @@
+"""Products of a run: their names, headers and places, and the calibration store."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from f2yaml.interpreter.errors import OutputError, RequestError
+from f2yaml.interpreter.events import FileWritten
+from f2yaml.interpreter.fits import cannot_write, replaced, write_frame
+from f2yaml.interpreter.frame import Frame
+from f2yaml.schema.recipe import Output, Write
+
+STAMPS = {
+    "processed_dark": ("PROCDARK", "DARK"),
+    "processed_flat": ("PROCFLAT", "FLAT"),
+    "processed_bpm": ("PROCBPM", "BPM"),
+    "processed_science": ("PROCSCI", "IMAGE"),
+}
+
+
+@dataclass
+class Writer:
+    """Writes products into one folder.
+
+    Parameters
+    ----------
+    outdir : Path
+    inputs : set of Path
+        Files that must never be written, resolved.
+    suffix : str, optional
+        Suffix of the final files, instead of the recipe's.
+    store : callable, optional
+        ``(path, type)``; records a processed calibration in the databases.
+    cache : callable, optional
+        ``(type, name)`` -> where processed calibrations are kept; default calibrations/ in outdir.
+    """
+
+    outdir: Path
+    inputs: frozenset[Path] = frozenset()
+    suffix: str | None = None
+    store: Callable[[Path, str], object] | None = None
+    cache: Callable[[str, str], Path] | None = None
+    written: list[Path] = field(default_factory=list)
+
+    def check(self) -> None:
+        """Raise unless the folder can be written to; it is made if it does not exist."""
+        try:
+            self.outdir.mkdir(parents=True, exist_ok=True)
+            probe = self.outdir / f".f2yaml-{os.getpid()}.probe"
+            probe.touch()
+            probe.unlink()
+        except OSError as error:
+            raise cannot_write(self.outdir, error) from error
+
+    def intermediate(self, frame: Frame, write: Write) -> FileWritten:
+        """Write a frame between steps, under its name or with the step's suffix."""
+        named = frame.with_suffix(write.suffix) if write.suffix else frame
+        return FileWritten(self._write(named, write.planes))
+
+    def products(
+        self,
+        outputs: Mapping[str, Output],
+        streams: Mapping[str, Sequence[Frame]],
+        notes: Sequence[str] = (),
+    ) -> Iterator[FileWritten]:
+        """Write what the recipe declares as outputs; nothing if two would have one name."""
+        named = {
+            stream: [self._named(frame, output, notes) for frame in streams.get(stream, ())]
+            for stream, output in outputs.items()
+        }
+        names = [frame.name for frames in named.values() for frame in frames]
+        if len(set(names)) < len(names):
+            listed = ", ".join(f"`{stream}`" for stream, frames in named.items() if frames)
+            raise RequestError(
+                f"{len(names)} frames of stream {listed} would be written under "
+                f"{len(set(names))} names",
+                "one would overwrite the other",
+                "give the frames different names, or write them in separate runs",
+            )
+        for stream, output in outputs.items():
+            for frame in named[stream]:
+                path = self._write(frame, output.planes)
+                kind = output.store or ""
+                if kind in ("processed_dark", "processed_flat", "processed_bpm"):
+                    self._cache(path, kind)
+                yield FileWritten(path, kind)
+
+    def _named(self, frame: Frame, output: Output, notes: Sequence[str]) -> Frame:
+        made = frame.with_suffix(output.suffix) if output.suffix else frame
+        if self.suffix is not None:
+            made = replace(made, name=f"{made.name.split('_')[0].split('.')[0]}{self.suffix}.fits")
+        if output.store:
+            key, word = STAMPS[output.store]
+            now = datetime.now(UTC).replace(tzinfo=None).isoformat(timespec="microseconds")
+            label = str(made.phu.get("DATALAB", "")).removesuffix("-STACK")
+            made = made.with_cards(
+                phu={
+                    key: (now, f"UT time of {output.store}"),
+                    "GEM-TLM": (now, "UT last modification"),
+                    "DATALAB": f"{label}-SQ-{word}",
+                }
+            )
+        if notes:
+            header = made.phu.copy()
+            for note in notes:
+                header.add_comment(note)
+            made = replace(made, phu=header)
+        return made
+
+    def _write(self, frame: Frame, planes: Sequence[str] | None) -> Path:
+        path = self.outdir / frame.name
+        if Path(frame.name).name != frame.name:
+            raise OutputError(
+                f"the product name {frame.name!r} is not a plain file name",
+                "products stay in the output folder",
+                "check the suffix, and ORIGNAME in the header",
+            )
+        if path.resolve() in self.inputs:
+            raise OutputError(
+                f"{path} is an input of this run",
+                "inputs are never written",
+                "choose another folder with --outdir, or another suffix",
+            )
+        write_frame(frame, path, planes)
+        self.written.append(path)
+        return path
+
+    def _cache(self, path: Path, kind: str) -> None:
+        """Put a processed calibration under calibrations/ (the same file, linked) and store it."""
+        cached = self.outdir / "calibrations" / kind / path.name
+        if self.cache is not None:
+            cached = self.cache(kind, path.name)
+        folder = cached.parent
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise cannot_write(folder, error) from error
+        with replaced(cached) as partial:
+            try:
+                partial.hardlink_to(path.resolve())
+            except OSError:  # another file system, or one without links: a copy serves as well
+                shutil.copyfile(path, partial)
+        if self.store is not None:
+            self.store(cached, kind)

@@ -1,0 +1,279 @@
+"""The registry of primitives: one declaration each, by decorator and parameter model.
+
+`per_frame`, `group` and `between_streams` record what a function is and return it unchanged. The
+parameter model is read from the annotation of the second argument, the resources (dark, flat, ...)
+from the keyword-only names. Help, validation, plans and documentation are made from these records.
+"""
+
+from __future__ import annotations
+
+import inspect
+import typing
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from f2yaml.interpreter.frame import Frame
+from f2yaml.schema.problems import RecipeError, did_you_mean
+from pydantic import BaseModel, ConfigDict
+
+
+class Params(BaseModel):
+    """Base of all parameter models: strict, frozen, unknown names refused."""
+
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
+
+
+Streams = Mapping[str, Sequence[Frame]]
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Rows that a step reports to the user: column names, rows of plain values, closing advice."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Any, ...], ...]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Reported:
+    """What a step returns when it has something to tell beside its frames.
+
+    Parameters
+    ----------
+    frames : the frames, or a mapping of streams, as the step would return them alone
+    health : str
+        One figure of health for the progress line, such as ``rms 0.03 pix``.
+    notes : tuple of str
+        Permitted shortfalls; shown in the summary and kept in the header.
+    table : Table, optional
+    """
+
+    frames: Any
+    health: str = ""
+    notes: tuple[str, ...] = ()
+    table: Table | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Primitive:
+    """What is common to all kinds of primitive.
+
+    Parameters
+    ----------
+    name : str
+        Name in recipes, as in DRAGONS.
+    function : callable
+    params : type of Params
+    resources : tuple of str
+        What the runner provides beside frames: dark, flat, bpm, illumination, engine ...
+    suffix : str
+        Suffix of the frames it makes; empty when names do not change.
+    stamps : tuple of str
+        Header keywords that get the time it ran.
+    guard : str
+        Header keyword whose presence on an input means that the step was done before.
+    family : str
+        Module that holds it, up to the first underscore: ``sky`` for ``sky_subtraction``.
+    check : callable, optional
+        ``(frames, params) -> notes``; looks at the headers of all frames of the stream before the
+        first pixel is read, and raises if the step would fail.
+    """
+
+    name: str
+    function: Callable[..., Any]
+    params: type[Params]
+    resources: tuple[str, ...]
+    suffix: str
+    stamps: tuple[str, ...]
+    guard: str
+    family: str
+    check: Callable[[Sequence[Frame], Any], Sequence[str]] | None = None
+
+    @property
+    def doc(self) -> str:
+        """The docstring of the function."""
+        return inspect.getdoc(self.function) or ""
+
+    @property
+    def summary(self) -> str:
+        """First line of the docstring."""
+        return self.doc.partition("\n")[0]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PerFrame(Primitive):
+    """``(Frame, P, *, resources) -> Frame``; mapped over a stream, order and number are kept.
+
+    `holds_gil` says that threads do not help, so that the executor gives it processes.
+    """
+
+    holds_gil: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Group(Primitive):
+    """``(Sequence[Frame], P, *, resources) -> list[Frame]``; called once, the number may change.
+
+    `wants` picks, from the inputs of a run, the frames whose resources are needed; `headers_only`
+    says that pixels are not looked at.
+    """
+
+    wants: Callable[[Sequence[Frame]], Sequence[Frame]] | None = None
+    headers_only: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BetweenStreams(Primitive):
+    """``(Streams, P, *, resources) -> Streams``; called once, may read and fill other streams.
+
+    The function gets the streams named in `reads` beside ``from`` (the step's source) and, where
+    `updates` is set, ``to`` (its target as it was). It returns one list for each entry of `fills`,
+    which become the step's targets in order.
+    """
+
+    reads: tuple[str, ...] = ()
+    updates: bool = False
+    fills: tuple[str, ...] = ("to",)
+
+
+AnyPrimitive = PerFrame | Group | BetweenStreams
+_REGISTRY: dict[str, AnyPrimitive] = {}
+
+
+Check = Callable[[Sequence[Frame], Any], Sequence[str]]
+
+
+def per_frame(
+    name: str,
+    *,
+    suffix: str = "",
+    stamps: Sequence[str] = (),
+    guard: bool = False,
+    holds_gil: bool = False,
+    check: Check | None = None,
+) -> Callable[[F], F]:
+    """Declare a primitive that works on one frame at a time."""
+
+    def record(function: F) -> F:
+        common = _common(name, function, suffix, stamps, guard)
+        _register(PerFrame(**common, check=check, holds_gil=holds_gil))
+        return function
+
+    return record
+
+
+def group(
+    name: str,
+    *,
+    suffix: str = "",
+    stamps: Sequence[str] = (),
+    guard: bool = False,
+    wants: Callable[[Sequence[Frame]], Sequence[Frame]] | None = None,
+    check: Check | None = None,
+    headers_only: bool = False,
+) -> Callable[[F], F]:
+    """Declare a primitive that works on all frames of a stream together."""
+
+    def record(function: F) -> F:
+        common = _common(name, function, suffix, stamps, guard)
+        _register(Group(**common, check=check, wants=wants, headers_only=headers_only))
+        return function
+
+    return record
+
+
+def between_streams(
+    name: str,
+    *,
+    suffix: str = "",
+    stamps: Sequence[str] = (),
+    reads: Sequence[str] = (),
+    updates: bool = False,
+    fills: Sequence[str] = ("to",),
+    check: Check | None = None,
+) -> Callable[[F], F]:
+    """Declare a primitive that reads or fills several streams."""
+
+    def record(function: F) -> F:
+        common = _common(name, function, suffix, stamps, guard=False)
+        _register(
+            BetweenStreams(
+                **common,
+                check=check,
+                reads=tuple(reads),
+                updates=updates,
+                fills=tuple(fills),
+            )
+        )
+        return function
+
+    return record
+
+
+def _common(
+    name: str, function: Callable[..., Any], suffix: str, stamps: Sequence[str], guard: bool
+) -> dict[str, Any]:
+    signature = inspect.signature(function)
+    second = list(signature.parameters)[1]
+    params = typing.get_type_hints(function)[second]
+    resources = tuple(
+        parameter.name
+        for parameter in signature.parameters.values()
+        if parameter.kind is inspect.Parameter.KEYWORD_ONLY
+    )
+    return {
+        "name": name,
+        "function": function,
+        "params": params,
+        "resources": resources,
+        "suffix": suffix,
+        "stamps": tuple(stamps),
+        "guard": stamps[0] if guard and stamps else "",
+        "family": function.__module__.rpartition(".")[2].partition("_")[0],
+    }
+
+
+def _register(primitive: AnyPrimitive) -> None:
+    known = _REGISTRY.get(primitive.name)
+    if known is not None and known.function.__module__ != primitive.function.__module__:
+        raise RuntimeError(f"two primitives are called {primitive.name}")
+    _REGISTRY[primitive.name] = primitive
+
+
+def load() -> None:
+    """Import every family of primitives, so that the registry is complete."""
+    import importlib
+    import pkgutil
+
+    from f2yaml.interpreter import primitives
+
+    for module in pkgutil.iter_modules(primitives.__path__):
+        importlib.import_module(f"{primitives.__name__}.{module.name}")
+
+
+def primitives() -> Iterator[AnyPrimitive]:
+    """Return all primitives, by family and name."""
+    load()
+    return iter(sorted(_REGISTRY.values(), key=lambda p: (p.family, p.name)))
+
+
+def find(name: str) -> AnyPrimitive:
+    """Return the primitive of this name.
+
+    Raises
+    ------
+    RecipeError
+        There is none; the nearest name is suggested.
+    """
+    load()
+    if name not in _REGISTRY:
+        raise RecipeError(
+            f"there is no primitive `{name}`",
+            "a step names a primitive of the registry",
+            did_you_mean(name, _REGISTRY) or "`f2yaml show` lists all primitives",
+        )
+    return _REGISTRY[name]

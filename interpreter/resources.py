@@ -1,0 +1,138 @@
+"""What a step needs beside its frames: calibrations of the database, or files the user names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from f2yaml.interpreter.calibrations import Calibrations
+from f2yaml.interpreter.errors import F2Error, MissingCalibration, Problem, RequestError
+from f2yaml.interpreter.frame import Frame
+from f2yaml.interpreter.plan import Provided
+from f2yaml.interpreter.registry import AnyPrimitive, Group, Params
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """How a resource is found.
+
+    Parameters
+    ----------
+    caltype : str
+        Calibration type in the database; empty for files that only the user can name.
+    parameter : str
+        Parameter that names a file instead.
+    required : bool
+    """
+
+    caltype: str
+    parameter: str
+    required: bool
+
+
+#: Every resource that a primitive may ask for by a keyword-only argument of this name.
+KINDS: Mapping[str, Kind] = {
+    "dark": Kind("processed_dark", "dark", required=True),
+    "flat": Kind("processed_flat", "flat", required=True),
+    "bpm": Kind("processed_bpm", "static_bpm", required=False),
+    "user_bpm": Kind("", "user_bpm", required=False),
+    "illum_mask": Kind("", "illum_mask", required=False),
+}
+FROM_RUNNER = frozenset({"engine"})
+
+
+@dataclass
+class Finder:
+    """Finds resources for the frames of a run, before any pixel is read.
+
+    Parameters
+    ----------
+    calibrations : Calibrations
+    user : mapping of str to Path
+        Files named with ``--user-cal``.
+    """
+
+    calibrations: Calibrations
+    user: Mapping[str, Path]
+    _cache: dict[tuple[str, str], Any] = field(default_factory=dict)
+
+    def provide(
+        self, primitive: AnyPrimitive, params: Params, frames: Sequence[Frame]
+    ) -> tuple[dict[str, Provided], list[Problem]]:
+        """Return the resources of a step, and what is missing."""
+        found: dict[str, Provided] = {}
+        problems: list[Problem] = []
+        if getattr(params, "do_cal", "procmode") == "skip":
+            return found, problems
+        wanted = frames
+        if isinstance(primitive, Group) and primitive.wants is not None:
+            wanted = primitive.wants(frames)
+        for name in primitive.resources:
+            if name in FROM_RUNNER:
+                continue
+            provided, missing = self._one(KINDS[name], params, wanted)
+            problems += missing
+            if provided is not None and provided.by_root:
+                found[name] = provided
+        return found, problems
+
+    def _one(
+        self, kind: Kind, params: Params, frames: Sequence[Frame]
+    ) -> tuple[Provided | None, list[Problem]]:
+        named = getattr(params, kind.parameter, None)
+        if isinstance(named, str) and named != "default":
+            path = Path(named).expanduser()
+            if not path.is_file():
+                raise RequestError(
+                    f"{kind.parameter} names {path}, which is not a file",
+                    "it was asked for explicitly, so the step cannot do without it",
+                    "check the path",
+                )
+            roots = {frame.root: path.absolute() for frame in frames}
+            why = {frame.root: f"named by parameter {kind.parameter}" for frame in frames}
+            return Provided(kind.caltype or "file", roots, why), []
+        if not kind.caltype or (kind.parameter == "static_bpm" and named is None):
+            return None, []
+        return self._from_database(kind, frames)
+
+    def _from_database(
+        self, kind: Kind, frames: Sequence[Frame]
+    ) -> tuple[Provided | None, list[Problem]]:
+        by_root: dict[str, Path] = {}
+        why: dict[str, str] = {}
+        problems: list[Problem] = []
+        for frame in frames:
+            key = (kind.caltype, frame.root)
+            if key not in self._cache:
+                try:
+                    self._cache[key] = self.calibrations.find(
+                        frame.headers, kind.caltype, user=self.user
+                    )
+                except MissingCalibration as error:
+                    self._cache[key] = error
+            answer = self._cache[key]
+            if isinstance(answer, F2Error):
+                if kind.required:
+                    problems += answer.problems
+                continue
+            by_root[frame.root] = answer.path
+            why[frame.root] = answer.why
+        return Provided(kind.caltype, by_root, why), problems
+
+
+def merged(problems: Sequence[Problem], frames: int) -> list[Problem]:
+    """Return one problem for each kind of missing calibration, though many frames lack it."""
+    first: dict[str, Problem] = {}
+    counts: dict[str, int] = {}
+    for problem in problems:
+        kind = problem.what.partition(" fits ")[0]
+        first.setdefault(kind, problem)
+        counts[kind] = counts.get(kind, 0) + 1
+    made = []
+    for kind, problem in first.items():
+        more = counts[kind] - 1
+        what = problem.what + (f" (nor {more} other frames)" if more else "")
+        made.append(Problem(what, problem.why, problem.fix, problem.where))
+    return made

@@ -1,0 +1,388 @@
+"""Executes a plan: streams of frames, chains of per-frame steps, products; yields events."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, as_completed
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any, assert_never
+
+from f2yaml.interpreter.engine import Engine
+from f2yaml.interpreter.errors import F2Error, RequestError
+from f2yaml.interpreter.events import (
+    Event,
+    FileWritten,
+    FrameDone,
+    Noted,
+    RunFinished,
+    RunStarted,
+    StepFinished,
+    StepStarted,
+    TableMade,
+)
+from f2yaml.interpreter.fits import checksum, read_frame
+from f2yaml.interpreter.frame import Frame, HistoryRow, ProvenanceRow
+from f2yaml.interpreter.pixels import InMemory, OnDisk, Overlay
+from f2yaml.interpreter.plan import CallStep, PassStep, Plan, RequireStep
+from f2yaml.interpreter.products import Writer
+from f2yaml.interpreter.registry import BetweenStreams, Group, PerFrame, Reported, find
+from f2yaml.interpreter.sources import Unread
+from f2yaml.schema.compose import Condition, Ref
+from f2yaml.schema.predicate import evaluate
+
+Streams = dict[str, tuple[Frame, ...]]
+Done = tuple[int, Frame, list[FileWritten]]
+
+
+def utc_now() -> str:
+    """Return the time as header cards have it: UTC, ISO, microseconds."""
+    return datetime.now(UTC).replace(tzinfo=None).isoformat(timespec="microseconds")
+
+
+class Calibrations:
+    """Resource frames of a run: each file is read once."""
+
+    def __init__(self) -> None:
+        self._frames: dict[Path, Frame] = {}
+
+    def frame(self, path: Path) -> Frame:
+        """Return the frame in `path`, in memory, with its checksum."""
+        if path not in self._frames:
+            frame = read_frame(path)
+            self._frames[path] = replace(
+                frame, pixels=InMemory(frame.pixels.whole()), md5=checksum(path)
+            )
+        return self._frames[path]
+
+    def of(self, step: CallStep, frame: Frame) -> dict[str, Frame]:
+        """Return the resources of a step for one frame."""
+        found = {}
+        for name, provided in step.resources.items():
+            path = provided.by_root.get(frame.root)
+            if path is not None:
+                found[name] = self.frame(path)
+        return found
+
+
+@dataclass
+class Execution:
+    """State of one run."""
+
+    plan: Plan
+    engine: Engine
+    writer: Writer
+    streams: Streams = field(default_factory=dict)
+    calibrations: Calibrations = field(default_factory=Calibrations)
+    notes: list[str] = field(default_factory=list)
+    _decisions: dict[int, bool] = field(default_factory=dict)
+
+    def events(self) -> Iterator[Event]:
+        """Run the plan, yielding what happens."""
+        begun = time.monotonic()
+        self.notes += self.plan.notes
+        self.streams["main"] = self.plan.inputs
+        yield RunStarted(self.plan.recipe.name, len(self.plan.calls), len(self.plan.inputs))
+        yield from (Noted(note) for note in self.plan.notes)
+        steps = list(self.plan.steps)
+        while steps:
+            step = steps.pop(0)
+            if not all(self._decided(condition) for condition in step.conditions):
+                continue
+            match step:
+                case PassStep():
+                    self.streams[step.target] = self.streams.get(step.source, ())
+                case RequireStep():
+                    self._require(step)
+                case CallStep():
+                    chain = [step]
+                    while steps and self._continues(chain[-1], steps[0]):
+                        chain.append(steps.pop(0))  # type: ignore[arg-type]
+                    yield from self._call(chain)
+                case _:
+                    assert_never(step)
+        yield from self.writer.products(self.plan.outputs, self.streams, self.notes)
+        yield RunFinished(time.monotonic() - begun)
+
+    # conditions -----------------------------------------------------------------------------
+    def _decided(self, condition: Condition) -> bool:
+        """Decide a `when` once, before the first of its steps."""
+        if condition.block not in self._decisions:
+            self._decisions[condition.block] = self._holds(condition)
+        return self._decisions[condition.block]
+
+    def _holds(self, condition: Condition) -> bool:
+        return evaluate(condition.expr, lambda name: self._value(condition, name))
+
+    def _value(self, condition: Condition, name: str) -> object:
+        if name.startswith("count:"):
+            return len(self.streams.get(name.removeprefix("count:"), ()))
+        value = condition.bindings[name.removeprefix("$")].value
+        return self.plan.parameters[value.name].value if isinstance(value, Ref) else value
+
+    def _require(self, step: RequireStep) -> None:
+        if self._holds(step.condition):
+            return
+        counts = ", ".join(f"{name} {len(frames)}" for name, frames in self.streams.items())
+        raise RequestError(
+            f"the recipe requires {step.condition.text} (frames per stream: {counts})",
+            step.because,
+            "change the list of inputs, or take another recipe",
+            step.condition.place,
+        )
+
+    # steps ----------------------------------------------------------------------------------
+    def _continues(self, last: CallStep, step: object) -> bool:
+        """Whether `step` can be done right after `last` on each frame, without a stream between."""
+        return (
+            isinstance(step, CallStep)
+            and isinstance(step.primitive, PerFrame)
+            and isinstance(last.primitive, PerFrame)
+            and last.primitive.holds_gil == step.primitive.holds_gil
+            and not step.conditions
+            and last.targets == step.targets == (step.source,)
+        )
+
+    def _call(self, chain: list[CallStep]) -> Iterator[Event]:
+        step = chain[0]
+        frames = self.streams.get(step.source, ())
+        begun = time.monotonic()
+        if isinstance(step.primitive, PerFrame):
+            for link in chain:
+                yield StepStarted(link.number, link.primitive.name, len(frames))
+            made = yield from self._per_frame(chain, frames)
+            self.streams[chain[-1].targets[0]] = made
+            seconds = (time.monotonic() - begun) / len(chain)
+            for link in chain:
+                yield StepFinished(
+                    link.number, link.primitive.name, len(made), seconds, _health(made, link)
+                )
+            return
+        yield StepStarted(step.number, step.primitive.name, len(frames))
+        start = utc_now()
+        try:
+            reported = self._together(step, frames)
+        except F2Error as error:
+            raise error.at(step.where) from error
+        stop = utc_now()
+        for target, filed in self._filed(step, reported).items():
+            stamped = tuple(self._stamped(f, step, start, stop) for f in filed)
+            self.streams[target] = stamped
+            for frame in stamped:
+                yield from self._written(frame, step)
+        if reported.table is not None:
+            yield TableMade(reported.table)
+        self.notes += reported.notes
+        yield from (Noted(note) for note in reported.notes)
+        number = len(self.streams[step.targets[0]])
+        yield StepFinished(
+            step.number, step.primitive.name, number, time.monotonic() - begun, reported.health
+        )
+
+    def _together(self, step: CallStep, frames: Sequence[Frame]) -> Reported:
+        """Call a group step, or one between streams."""
+        resources: dict[str, Any] = {}
+        for frame in frames:
+            resources |= self.calibrations.of(step, frame)
+        if "engine" in step.primitive.resources:
+            resources["engine"] = self.engine
+        match step.primitive:
+            case Group() as primitive:
+                loaded = list(frames)
+                if not primitive.headers_only:
+                    loaded = [self._loaded(frame, step) for frame in frames]
+                made = step.primitive.function(loaded, step.params, **resources)
+            case BetweenStreams() as primitive:
+                given: dict[str, Sequence[Frame]]
+                given = {name: self.streams.get(name, ()) for name in primitive.reads}
+                given["from"] = frames
+                if primitive.updates:
+                    given["to"] = self.streams.get(step.targets[0], ())
+                given = {
+                    name: tuple(self._loaded(frame, step) for frame in stream)
+                    for name, stream in given.items()
+                }
+                made = primitive.function(given, step.params, **resources)
+            case PerFrame():
+                raise AssertionError("per-frame steps are run in chains")
+            case _:
+                assert_never(step.primitive)
+        return made if isinstance(made, Reported) else Reported(made)
+
+    def _filed(self, step: CallStep, reported: Reported) -> dict[str, tuple[Frame, ...]]:
+        if isinstance(step.primitive, BetweenStreams):
+            fills = step.primitive.fills
+            return {
+                target: tuple(reported.frames[name])
+                for name, target in zip(fills, step.targets, strict=True)
+            }
+        return {step.targets[0]: tuple(reported.frames)}
+
+    def _stamped(
+        self,
+        frame: Frame,
+        step: CallStep,
+        start: str,
+        stop: str,
+        used: Mapping[str, Frame] | None = None,
+    ) -> Frame:
+        """Return the frame with suffix, time stamps, history and provenance of a step."""
+        primitive = step.primitive
+        if not primitive.suffix and not primitive.stamps:
+            return frame
+        cards: dict[str, Any] = dict.fromkeys(
+            primitive.stamps, (stop, f"UT time of {primitive.name}")
+        )
+        cards["GEM-TLM"] = (stop, "UT last modification")
+        args = {"suffix": primitive.suffix, **step.params.model_dump(mode="json")}
+        row = HistoryRow(primitive.name, json.dumps(args, sort_keys=True), start, stop)
+        added = tuple(
+            ProvenanceRow(stop, resource.name, resource.md5, primitive.name)
+            for resource in (used or {}).values()
+            if isinstance(resource, Frame)
+        )
+        known = {(p.filename, p.md5) for p in frame.provenance}
+        fresh = tuple(p for p in added if (p.filename, p.md5) not in known)
+        return replace(
+            frame.with_cards(phu=cards).with_suffix(primitive.suffix),
+            history=(*frame.history, row),
+            provenance=(*frame.provenance, *fresh),
+        )
+
+    def _loaded(self, frame: Frame, step: CallStep) -> Frame:
+        """Return the frame with its file opened, if it has not been yet."""
+        if not isinstance(frame.pixels, Unread):
+            return frame
+        path = frame.pixels.path
+        opened = read_frame(path)
+        md5 = checksum(path)
+        provenance = opened.provenance or (
+            ProvenanceRow(utc_now(), path.name, md5, step.primitive.name),
+        )
+        return replace(opened, name=frame.name, md5=md5, provenance=provenance)
+
+    # chains ---------------------------------------------------------------------------------
+    def _per_frame(
+        self, chain: list[CallStep], frames: Sequence[Frame]
+    ) -> Generator[Event, None, tuple[Frame, ...]]:
+        """Run a chain of per-frame steps on every frame; returns the new stream."""
+        primitive = chain[0].primitive
+        assert isinstance(primitive, PerFrame)
+        for frame in frames:  # read the calibrations once, before threads ask for them
+            for step in chain:
+                self.calibrations.of(step, frame)
+        if primitive.holds_gil and self.engine.jobs > 1 and len(frames) > 1:
+            work = self._in_processes(chain, frames)
+        else:
+            work = self._in_threads(chain, frames)
+        done: dict[int, Frame] = {}
+        for index, frame, files in work:
+            done[index] = frame
+            yield from files
+            for step in chain:
+                yield FrameDone(step.number, frame.name)
+        return tuple(done[index] for index in range(len(frames)))
+
+    def _in_threads(self, chain: list[CallStep], frames: Sequence[Frame]) -> Iterator[Done]:
+        if self.engine.jobs == 1 or len(frames) == 1:
+            for index, frame in enumerate(frames):
+                yield index, *self._chained(chain, frame)
+            return
+        with ThreadPoolExecutor(self.engine.jobs) as pool:
+            waiting = {pool.submit(self._chained, chain, f): n for n, f in enumerate(frames)}
+            try:
+                for future in as_completed(waiting):
+                    yield waiting[future], *future.result()
+            except BaseException:
+                pool.shutdown(cancel_futures=True)
+                raise
+
+    def _in_processes(self, chain: list[CallStep], frames: Sequence[Frame]) -> Iterator[Done]:
+        context = get_context("forkserver")
+        context.set_forkserver_preload(["f2yaml.interpreter.primitives.sources"])
+        step = chain[0]
+        assert len(chain) == 1
+        with ExitStack() as stack:
+            pool = stack.enter_context(
+                ProcessPoolExecutor(min(self.engine.jobs, len(frames)), mp_context=context)
+            )
+            waiting = {}
+            for index, frame in enumerate(frames):
+                loaded = self._loaded(frame, step)
+                spooled = self.engine.spool(loaded)
+                future = pool.submit(run_one, step.primitive.name, step.params, spooled)
+                waiting[future] = (index, loaded, spooled)
+            try:
+                for future in as_completed(waiting):
+                    index, loaded, _ = waiting[future]
+                    made, start, stop = future.result()
+                    waiting[future] = (index, loaded, loaded)  # the scratch file can go
+                    frame = self._stamped(_taken_over(made, loaded), step, start, stop)
+                    yield index, frame, self._written(frame, step)
+            except BaseException as error:
+                pool.shutdown(cancel_futures=True)
+                if isinstance(error, F2Error):
+                    raise error.at(step.where) from error
+                raise
+
+    def _chained(self, chain: list[CallStep], frame: Frame) -> tuple[Frame, list[FileWritten]]:
+        """Run a chain on one frame and settle its pixels."""
+        files: list[FileWritten] = []
+        frame = self._loaded(frame, chain[0])
+        for step in chain:
+            start = utc_now()
+            resources = self.calibrations.of(step, frame)
+            name = frame.name
+            try:
+                frame = step.primitive.function(frame, step.params, **resources)
+            except F2Error as error:
+                raise error.at(f"{step.where}, frame {name}") from error
+            frame = self._stamped(frame, step, start, utc_now(), resources)
+            if step is chain[-1]:
+                frame = self.engine.settle(frame)
+            files += self._written(frame, step)
+        return frame, files
+
+    def _written(self, frame: Frame, step: CallStep) -> list[FileWritten]:
+        return [] if step.write is None else [self.writer.intermediate(frame, step.write)]
+
+
+def run_one(name: str, params: Any, frame: Frame) -> tuple[Frame, str, str]:
+    """Run one per-frame primitive in a worker process; returns the frame and both times."""
+    start = utc_now()
+    made: Frame = find(name).function(frame, params)
+    return made, start, utc_now()
+
+
+def _taken_over(made: Frame, source: Frame) -> Frame:
+    """Put the planes that a worker made on top of the planes that stayed here."""
+    assert isinstance(made.pixels, Overlay)
+    assert isinstance(made.pixels.base, OnDisk)
+    return replace(made, pixels=source.with_(**made.pixels.planes).pixels)
+
+
+def _health(frames: Sequence[Frame], step: CallStep) -> str:
+    if step.primitive.name != "detectSources" or not frames:
+        return ""
+    counts = sorted(int(f.phu.get("NSOURCES", 0)) for f in frames)
+    sizes = sorted(float(f.phu["FWHMPIX"]) for f in frames if "FWHMPIX" in f.phu)
+    middle = f", FWHM {sizes[len(sizes) // 2]:.2f} pix" if sizes else ""
+    return f"{counts[len(counts) // 2]} sources{middle}"
+
+
+def execute(
+    plan: Plan, engine: Engine, writer: Writer, listener: Callable[[Event], None]
+) -> Execution:
+    """Run a plan, telling `listener` what happens; scratch files are removed in any case."""
+    execution = Execution(plan, engine, writer)
+    try:
+        for event in execution.events():
+            listener(event)
+    finally:
+        engine.close()
+    return execution
