@@ -54,8 +54,15 @@ def _unequal(descriptors: Iterable[str], frames: Sequence[Frame]) -> str:
         for frame in frames[1:]:
             value = frame.describe(name, pretty=True)
             if value != first:
-                return f"{name} of {frame.name} is {value}, of {frames[0].name} {first}"
+                return (
+                    f"{name} of {frame.name} is {_shown(value)}, of {frames[0].name} "
+                    f"{_shown(first)}"
+                )
     return ""
+
+
+def _shown(value: object) -> str:
+    return "not in its header" if value is None else str(value)
 
 
 def _words(criterion: Criterion) -> str:

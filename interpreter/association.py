@@ -16,12 +16,10 @@ from typing import Final, TypeAlias, assert_never
 from f2yaml.interpreter.f2.descriptors import describe
 from f2yaml.interpreter.f2.tags import tags_of
 from f2yaml.interpreter.headers import Headers
+from f2yaml.schema.modes import MODES
 
 #: Match keys of a file; the values are what JSON can hold (times in ISO 8601).
 Keys: TypeAlias = Mapping[str, object]
-
-#: Processing modes, best first.
-MODES: Final = ("sq", "ql", "qa")
 
 #: The tags that decide the type of a processed calibration, in this order: a bad-pixel mask
 #: made from flats carries FLAT too and must never be served as a flat (spec: instrument, 5.4).

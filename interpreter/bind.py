@@ -5,9 +5,10 @@ Nothing is read but headers. All problems are collected and raised together.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from f2yaml.interpreter.errors import F2Error, MissingCalibration, Problem, RecipeError
@@ -32,7 +33,7 @@ from f2yaml.schema.base import Fault
 from f2yaml.schema.compose import Condition, FlatCopy, FlatDo, FlatRecipe, FlatRequire, Ref
 from f2yaml.schema.predicate import evaluate, names
 from f2yaml.schema.problems import RequestError, did_you_mean
-from f2yaml.schema.recipe import Write
+from f2yaml.schema.recipe import Output, Write
 from pydantic import ValidationError
 
 if TYPE_CHECKING:
@@ -52,6 +53,10 @@ class Binder:
         Settings of ``-p``; they win over the recipe.
     arguments : mapping of str to str
         Texts of ``--param``.
+    left_out : dict
+        Steps that are left out, and why.
+    block : bool
+        The recipe is a part of others, which fill the streams that it reads.
     """
 
     recipe: FlatRecipe
@@ -59,6 +64,8 @@ class Binder:
     arguments: Mapping[str, str] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
     parameters: dict[str, Setting] = field(default_factory=dict)
+    left_out: dict[str, str] = field(default_factory=dict)
+    block: bool = False
     _used: set[Override] = field(default_factory=set)
 
     def bind(self) -> tuple[BoundStep, ...]:
@@ -149,6 +156,7 @@ class Binder:
             elif override.name == WRITE:
                 write = Write() if self._boolean(override) else None
         if skip:
+            self.left_out.setdefault(primitive.name, "skip_primitive asks")
             return _passed(primitive, flat.source, flat.targets, conditions)
         params = self._params(primitive, settings, flat)
         targets = self._targets(flat, primitive)
@@ -234,7 +242,8 @@ class Binder:
                 name = str(fault["loc"][0]) if fault["loc"] else ""
                 setting = settings.get(name)
                 info = primitive.params.model_fields.get(name)
-                what = f"`{name}` of {primitive.name}: {fault['msg'][:1].lower()}{fault['msg'][1:]}"
+                whose = f"`{name}` of {primitive.name}" if name else primitive.name
+                what = f"{whose}: {fault['msg'][:1].lower()}{fault['msg'][1:]}"
                 if setting is not None:
                     what += f", got {setting.value!r}"
                 self.problems.append(
@@ -319,7 +328,7 @@ class Binder:
                 read += primitive.reads
                 read += step.targets[:1] if primitive.updates else ()
             for stream in read:
-                if stream not in filled:
+                if stream not in filled and not (self.block and stream not in cleared):
                     state = "was cleared" if stream in cleared else "has not been filled"
                     self.problems.append(
                         Problem(
@@ -383,8 +392,12 @@ def bind_recipe(
     overrides: Sequence[Override] = (),
     arguments: Mapping[str, str] | None = None,
 ) -> tuple[BoundStep, ...]:
-    """Check a recipe without inputs; returns its steps."""
-    return Binder(recipe, overrides, arguments or {}).bind()
+    """Check a recipe without inputs; returns its steps.
+
+    Recipes in a folder called ``base`` are building blocks, which may read streams of others.
+    """
+    block = recipe.path.parent.name == "base"
+    return Binder(recipe, overrides, arguments or {}, block=block).bind()
 
 
 def bind(
@@ -403,33 +416,48 @@ def bind(
     RequestError
         The recipe is not for these inputs.
     MissingCalibration
-        A required calibration is missing; candidates and reasons are in the message.
+        A required calibration is missing; candidates and reasons are in the message. In modes ql
+        and qa a step with ``do_cal`` at ``procmode`` is left out instead, with a note.
     F2Error
         A step would fail on these frames, by their headers.
     """
     from f2yaml.interpreter.applies import check_applies
-    from f2yaml.interpreter.resources import merged
+    from f2yaml.interpreter.resources import derive, merged
 
     binder = Binder(recipe, overrides, arguments or {})
     steps = binder.bind()
     check_applies(recipe, inputs)
     bound: list[BoundStep] = []
     missing: list[Problem] = []
+    left_out = binder.left_out
     notes: list[str] = []
     inputs_only = True
+    numbers = count(1)  # of the steps that are left
     for step in steps:
         if isinstance(step, CallStep):
-            if inputs_only:  # later streams are not known from headers alone
+            # What other streams hold, or a condition decides, is not known from headers alone.
+            if inputs_only and step.source == "main" and not step.conditions:
                 notes += _checked(step, inputs)
             inputs_only = inputs_only and isinstance(step.primitive, PerFrame)
             resources, problems = finder.provide(step.primitive, step.params, inputs)
-            missing += problems
-            if getattr(step.params, "do_cal", "procmode") == "skip":
-                notes.append(f"{step.primitive.name} is left out, as do_cal=skip asks")
+            policy = getattr(step.params, "do_cal", "force")
+            if problems and policy == "procmode" and finder.mode != "sq":
+                # Left out for all frames, though some may have it: they are combined later.
+                reason = f"{merged(problems, len(inputs))[0].what}, which {finder.mode} allows"
+            else:
+                reason = "do_cal=skip asks" if policy == "skip" else ""
+                missing += problems
+            if reason:
+                left_out[step.primitive.name] = reason
                 passed = _passed(step.primitive, step.source, step.targets, step.conditions)
                 bound += [passed] if passed else []
                 continue
-            step = replace(step, resources=resources)
+            step = replace(
+                step,
+                resources=resources,
+                derived=derive(step.primitive, step.params, inputs),
+                number=next(numbers),
+            )
         bound.append(step)
     if missing:
         raise MissingCalibration(problems=merged(missing, len(inputs)))
@@ -438,9 +466,37 @@ def bind(
         parameters=binder.parameters,
         inputs=tuple(inputs),
         steps=tuple(bound),
-        outputs=recipe.outputs,
-        notes=tuple(dict.fromkeys(notes)),
+        outputs=_outputs(recipe.outputs, left_out),
+        notes=(
+            *dict.fromkeys(notes),
+            *(f"{name} is left out, as {reason}" for name, reason in left_out.items()),
+            *_written_over(bound),
+        ),
+        mode=finder.mode,
     )
+
+
+def _written_over(steps: Sequence[BoundStep]) -> list[str]:
+    """Return a note for each step whose saved frames a later one replaces."""
+    places: dict[str, list[int]] = {}
+    for step in steps:
+        if isinstance(step, CallStep) and step.write is not None:
+            places.setdefault(step.write.suffix or step.primitive.suffix, []).append(step.number)
+    return [
+        f"steps {', '.join(map(str, numbers))} save frames as *{suffix}.fits; the last are kept "
+        "(`write: {suffix: ...}` keeps each)"
+        for suffix, numbers in places.items()
+        if suffix and len(numbers) > 1
+    ]
+
+
+def _outputs(outputs: Mapping[str, Output], left_out: Iterable[str]) -> dict[str, Output]:
+    """Return the outputs, without a suffix that would claim a step which is left out."""
+    claims = {find(name).suffix for name in left_out} - {""}
+    return {
+        stream: output.model_copy(update={"suffix": ""}) if output.suffix in claims else output
+        for stream, output in outputs.items()
+    }
 
 
 def _checked(step: CallStep, frames: Sequence[Frame]) -> Sequence[str]:

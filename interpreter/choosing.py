@@ -10,10 +10,11 @@ from f2yaml.interpreter.frame import Frame
 from f2yaml.schema.compose import FlatRecipe, load_recipe, shipped
 
 
-def choose_recipe(named: str | None, frames: Sequence[Frame]) -> FlatRecipe:
+def choose_recipe(named: str | None, frames: Sequence[Frame], mode: str = "sq") -> FlatRecipe:
     """Return the recipe that is named, or the shipped default recipe for such frames.
 
-    All frames decide, not the first: darks among K flats mean the flat recipe.
+    All frames decide, not the first: darks among K flats mean the flat recipe. A recipe of the
+    mode goes before one of the same name that serves all modes.
 
     Raises
     ------
@@ -23,11 +24,11 @@ def choose_recipe(named: str | None, frames: Sequence[Frame]) -> FlatRecipe:
         No shipped recipe is the default for these frames.
     """
     if named is not None:
-        return load_recipe(named)
+        return load_recipe(named, mode=mode)
     reasons = []
     fitting = []
-    for name in sorted(shipped()):
-        recipe = load_recipe(name)
+    for name in sorted(shipped(mode)):
+        recipe = load_recipe(name, mode=mode)
         if recipe.applies_to is None or not recipe.applies_to.default:
             continue
         failed = unfit(recipe.applies_to, frames)

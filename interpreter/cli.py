@@ -13,6 +13,8 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
+from f2yaml.interpreter.terminal import printable
+
 COMMANDS = {
     "run": "reduce frames with a recipe",
     "validate": "check recipes, rules, scenarios and configuration",
@@ -31,7 +33,8 @@ class _Parser(argparse.ArgumentParser):
     """Says what is wrong in one message, as all errors of f2yaml are."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: {message}\n  fix:  `{self.prog} --help` lists what it takes\n")
+        fix = f"`{self.prog} --help` lists what it takes"
+        self.exit(2, printable(f"{self.prog}: {message}\n  fix:  {fix}\n"))
 
 
 def build_parser(command: str | None) -> argparse.ArgumentParser:
@@ -49,20 +52,32 @@ def build_parser(command: str | None) -> argparse.ArgumentParser:
         if name == command:
             module = importlib.import_module(f"f2yaml.interpreter.commands.{name}")
             module.add_arguments(sub)
+            sub.set_defaults(help_text=sub.format_help)
     return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
+    try:
+        signal.signal(signal.SIGTERM, _terminated)
+        return _main(argv)
+    except KeyboardInterrupt:
+        print("interrupted; products already written are complete", file=sys.stderr)
+        return 130
+
+
+def _main(argv: Sequence[str] | None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     command = next((word for word in words if not word.startswith("-")), None)
     if command is not None and command not in COMMANDS:
         return _unknown(command)
     parser = build_parser(command)
     try:
-        arguments = parser.parse_args(words)
+        arguments, extra = parser.parse_known_args(words)
     except SystemExit as stop:
         return int(stop.code or 0)
+    if extra:
+        return _not_taken(arguments, extra)
     if arguments.version:
         from importlib.metadata import version
 
@@ -82,7 +97,28 @@ def _unknown(command: str) -> int:
         "",
         did_you_mean(command, COMMANDS) or "`f2yaml --help` lists the commands",
     )
-    print(problem.render(), file=sys.stderr)
+    print(printable(problem.render()), file=sys.stderr)
+    return 2
+
+
+def _not_taken(arguments: argparse.Namespace, extra: Sequence[str]) -> int:
+    """Say which words of the command line have no meaning; none is passed over in silence."""
+    import re
+
+    from f2yaml.schema.problems import Problem, did_you_mean
+
+    options = re.findall(r"--[a-z][a-z-]*", arguments.help_text()) if arguments.command else []
+    word = next((word for word in extra if word.startswith("-")), "")
+    fix = did_you_mean(word.partition("=")[0], options) if word else ""
+    if not word and arguments.command == "run":
+        fix = "name the input files after --inputs"
+    prog = f"f2yaml {arguments.command or ''}".rstrip()
+    problem = Problem(
+        f"{prog}: it does not take {' '.join(extra)}",
+        "a word without meaning may be a slip",
+        fix or f"`{prog} --help` lists what it takes",
+    )
+    print(printable(problem.render()), file=sys.stderr)
     return 2
 
 
@@ -90,7 +126,6 @@ def _run(arguments: argparse.Namespace) -> int:
     from f2yaml.schema.problems import F2Error
 
     module = importlib.import_module(f"f2yaml.interpreter.commands.{arguments.command}")
-    signal.signal(signal.SIGTERM, _terminated)
     try:
         status = int(module.run(arguments))
         sys.stdout.flush()
@@ -99,9 +134,6 @@ def _run(arguments: argparse.Namespace) -> int:
             raise
         print(printable(error.render()), file=sys.stderr)
         return error.status
-    except KeyboardInterrupt:
-        print("interrupted; products already written are complete", file=sys.stderr)
-        return 130
     except BrokenPipeError:
         # The reader of a pipe has seen enough; keep the interpreter from writing once more.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -129,10 +161,3 @@ def _run(arguments: argparse.Namespace) -> int:
 
 def _terminated(number: int, frame: object) -> NoReturn:
     raise KeyboardInterrupt
-
-
-def printable(text: str) -> str:
-    """Return text with control characters replaced, so that no header can steer a terminal."""
-    return "".join(
-        c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in text
-    )

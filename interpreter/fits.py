@@ -11,22 +11,28 @@ import errno
 import gzip
 import hashlib
 import os
+import re
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from astropy.io import fits
+from f2yaml.interpreter import refcat as refcats
 from f2yaml.interpreter.algorithms.detect import UNITS
 from f2yaml.interpreter.errors import BadInput, OutputError
 from f2yaml.interpreter.frame import Frame, HistoryRow, ProvenanceRow
+from f2yaml.interpreter.headers import Headers
 from f2yaml.interpreter.pixels import Array, FilePlane, InMemory, OnDisk, Pixels, Planes
 
 # A truncated file is an error here (`_plane`), not a warning.
 warnings.filterwarnings("ignore", "File may have been truncated")
 
+#: Cards that FITS 4.0 (section 8.2) wants behind WCSAXES.
+_WORLD = re.compile(r"(CTYPE|CRVAL|CRPIX|CUNIT|CDELT|CD\d_|PC\d_)\d$")
+_OPENERS = {".bz2": bz2.decompress, ".gz": gzip.decompress}
 _EXTENSION = {"VAR": "variance", "DQ": "mask", "OBJMASK": "objmask"}
 _DTYPE = {"data": np.float32, "variance": np.float32, "mask": np.uint16, "objmask": np.uint8}
 
@@ -50,6 +56,31 @@ def read_frame(path: Path) -> Frame:
     return frame
 
 
+def check_layout(path: Path, headers: Headers) -> None:
+    """Check that the headers can be copied and, by file size, that the pixels are all there.
+
+    Raises
+    ------
+    BadInput
+        A card is damaged, the axes are not those of one image, or the file is shorter than its
+        headers promise.
+        Compressed files show it only when they are read.
+    """
+    header = headers.sci
+    try:
+        ny, nx = _shape(header, "data")
+        itemsize = abs(int(header["BITPIX"])) // 8
+        promised = len(headers.phu.tostring()) + len(header.tostring())  # checks each card, too
+    except (ValueError, TypeError, KeyError, fits.VerifyError) as error:
+        raise _bad(path, error) from error
+    if path.suffix in _OPENERS:
+        return
+    need = promised + ny * nx * itemsize
+    size = path.stat().st_size
+    if size < need:
+        raise _bad(path, ValueError(_truncated(size, need)))
+
+
 def checksum(path: Path) -> str:
     """Return the MD5 of a file as hexadecimal text."""
     with path.open("rb") as file:
@@ -59,15 +90,16 @@ def checksum(path: Path) -> str:
 def _bad(path: Path, error: Exception) -> BadInput:
     if isinstance(error, FileNotFoundError):
         return BadInput(f"{path} does not exist", "it is listed as input", "check the name")
+    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
     return BadInput(
-        f"{path} cannot be read as FITS: {str(error).splitlines()[0] if str(error) else error!r}",
+        f"{path} cannot be read as FITS: {reason}",
         "a damaged or truncated file would give wrong pixels",
         "fetch the file again, or take it out of the list",
     )
 
 
 def _decompressed(path: Path) -> bytes | None:
-    opener = {".bz2": bz2.decompress, ".gz": gzip.decompress}.get(path.suffix)
+    opener = _OPENERS.get(path.suffix)
     if opener is None:
         return None
     try:
@@ -80,6 +112,7 @@ def _frame(path: Path, hdus: fits.HDUList, *, in_memory: bool) -> Frame:
     science = _science(path, hdus)
     planes: dict[str, Any] = {"data": _plane(path, science, "data", in_memory)}
     objcat: Array | None = None
+    refcat: Array | None = None
     history: tuple[HistoryRow, ...] = ()
     provenance: tuple[ProvenanceRow, ...] = ()
     skies: tuple[str, ...] | None = None
@@ -89,6 +122,8 @@ def _frame(path: Path, hdus: fits.HDUList, *, in_memory: bool) -> Frame:
             planes[_EXTENSION[name]] = _plane(path, hdu, _EXTENSION[name], in_memory)
         elif name == "OBJCAT":
             objcat = np.array(hdu.data).astype(hdu.data.dtype.newbyteorder("="))
+        elif name == "REFCAT":
+            refcat = np.array(hdu.data).astype(hdu.data.dtype.newbyteorder("="))
         elif name == "HISTORY":
             history = tuple(HistoryRow(*map(str, row)) for row in hdu.data)
         elif name == "PROVENANCE":
@@ -113,6 +148,7 @@ def _frame(path: Path, hdus: fits.HDUList, *, in_memory: bool) -> Frame:
         phu=hdus[0].header.copy(),
         sci=science.header.copy(),
         objcat=objcat,
+        refcat=refcat,
         skies=skies,
         history=history,
         provenance=provenance,
@@ -130,13 +166,23 @@ def _science(path: Path, hdus: fits.HDUList) -> fits.ImageHDU:
     return science
 
 
-def _plane(path: Path, hdu: fits.ImageHDU, plane: str, in_memory: bool) -> Any:
-    header = hdu.header
+def _shape(header: fits.Header, plane: str) -> tuple[int, ...]:
+    """Return (ny, nx); a raw frame's third axis of length one is dropped."""
     shape = tuple(int(header[f"NAXIS{n}"]) for n in range(int(header["NAXIS"]), 0, -1))
     if len(shape) == 3 and shape[0] == 1:
         shape = shape[1:]
     if len(shape) != 2 or min(shape) < 1:
         raise ValueError(f"its {plane} has axes {shape}, expected ny x nx")
+    return shape
+
+
+def _truncated(size: int, need: int) -> str:
+    return f"it is truncated: {size} bytes, its header promises {need}"
+
+
+def _plane(path: Path, hdu: fits.ImageHDU, plane: str, in_memory: bool) -> Any:
+    header = hdu.header
+    shape = _shape(header, plane)
     bitpix = int(header["BITPIX"])
     stored = {8: "|u1", 16: ">i2", 32: ">i4", -32: ">f4", -64: ">f8"}.get(bitpix)
     zero, scale = float(header.get("BZERO", 0)), float(header.get("BSCALE", 1))
@@ -146,7 +192,7 @@ def _plane(path: Path, hdu: fits.ImageHDU, plane: str, in_memory: bool) -> Any:
         need = offset + int(np.prod(shape)) * np.dtype(stored or ">i8").itemsize
         size = path.stat().st_size
         if size < need:
-            raise ValueError(f"it is truncated: {size} bytes, its header promises {need}")
+            raise ValueError(_truncated(size, need))
     simple = stored is not None and (unsigned or (zero == 0 and scale == 1))
     wanted = _DTYPE[plane]
     exact = simple and (
@@ -199,11 +245,11 @@ def replaced(path: Path) -> Iterator[Path]:
         with partial.open("rb+") as file:
             os.fsync(file.fileno())
         partial.replace(path)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise cannot_write(path, error) from error
-    except BaseException:
-        partial.unlink(missing_ok=True)
+    except BaseException as error:
+        with suppress(OSError):  # such as a folder that is none, where nothing can be left
+            partial.unlink()
+        if isinstance(error, OSError):
+            raise cannot_write(path, error) from error
         raise
 
 
@@ -211,8 +257,12 @@ def cannot_write(path: Path, error: OSError) -> OutputError:
     """Say why a file cannot be written."""
     reason = error.strerror or str(error)
     fix = "choose another folder with --outdir"
-    if error.errno == errno.ENOSPC or "not enough space" in str(error).lower():
+    # numpy reports a short write by its counts alone
+    short = "requested and" in str(error) or "not enough space" in str(error).lower()
+    if short or error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         reason = "no space left on the device"
+        if error.errno in (errno.EDQUOT, errno.EFBIG):
+            reason = "the limit for files of this user is reached"
         fix = "free some space, or choose another folder with --outdir"
     return OutputError(
         f"{path} cannot be written: {reason}",
@@ -235,7 +285,9 @@ def _hdus(frame: Frame, planes: Sequence[str] | None) -> fits.HDUList:
         header = _image_header(frame.sci, name)
         hdus.append(fits.ImageHDU(data=arrays[name], header=header, name=name, ver=1))
     if frame.objcat is not None and planes is None:
-        hdus.append(_catalogue(frame.objcat))
+        hdus.append(_catalogue(frame.objcat, "OBJCAT", UNITS, ver=1))
+    if frame.refcat is not None and planes is None:
+        hdus.append(_catalogue(frame.refcat, "REFCAT", refcats.UNITS))
     hdus += [h for h in (_history(frame.history), _provenance(frame.provenance)) if h is not None]
     if frame.skies is not None:
         column = fits.Column("SKYNAME", f"{max(map(len, frame.skies), default=1)}A")
@@ -256,13 +308,20 @@ def _image_header(sci: fits.Header, name: str) -> fits.Header:
     for key in ("BZERO", "BSCALE", "NAXIS3", "CD3_3", "CHECKSUM", "DATASUM"):
         header.remove(key, ignore_missing=True)
     header["EXTNAME"] = name
+    world = next((n for n, key in enumerate(header) if _WORLD.match(key)), None)
+    if "WCSAXES" in header and world is not None and header.index("WCSAXES") > world:
+        card = header.cards["WCSAXES"]
+        del header["WCSAXES"]
+        header.insert(world, card)
     return header
 
 
-def _catalogue(objcat: Array) -> fits.BinTableHDU:
-    table = fits.BinTableHDU(data=objcat, name="OBJCAT", ver=1)
+def _catalogue(
+    rows: Array, name: str, units: Mapping[str, str], ver: int | None = None
+) -> fits.BinTableHDU:
+    table = fits.BinTableHDU(data=rows, name=name, ver=ver)
     for column in table.columns:
-        unit = UNITS.get(column.name)
+        unit = units.get(column.name)
         if unit:
             column.unit = unit
     return table

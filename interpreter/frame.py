@@ -64,6 +64,8 @@ class Frame:
         Primary header and header of the SCI extension. Never changed: `with_cards` copies.
     objcat : structured array, optional
         Sources, one row each (`f2yaml.interpreter.algorithms.detect.OBJCAT_DTYPE`).
+    refcat : structured array, optional
+        Stars of a reference catalogue (`f2yaml.interpreter.refcat.REFCAT_DTYPE`).
     skies : tuple of str, optional
         Roots of the frames that serve as its sky (DRAGONS' SKYTABLE).
     history, provenance : tuple
@@ -77,6 +79,7 @@ class Frame:
     phu: Header
     sci: Header
     objcat: Array | None = None
+    refcat: Array | None = None
     skies: tuple[str, ...] | None = None
     history: tuple[HistoryRow, ...] = ()
     provenance: tuple[ProvenanceRow, ...] = ()

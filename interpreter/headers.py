@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -28,3 +29,8 @@ class Headers:
     phu: Header
     sci: Header
     filename: str = ""
+
+
+def utc_now() -> str:
+    """Return the time as header cards have it: UTC, ISO, microseconds."""
+    return datetime.now(UTC).replace(tzinfo=None).isoformat(timespec="microseconds")

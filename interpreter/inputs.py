@@ -137,10 +137,10 @@ class _Expansion:
             )
             return
         identity = os.path.realpath(path)
-        place = where or "the command line"
+        place = f"in {where}" if where else "on the command line"
         if identity in self.seen and not self.duplicates:
             other = self.seen[identity]
-            both = f"in {place}" if other == place else f"in {other} and in {place}"
+            both = f"twice {place}" if other == place else f"{other} and {place}"
             self.fault(
                 f"{path} is named twice",
                 f"{both}; a frame counted twice gives a wrong mean and a wrong variance",

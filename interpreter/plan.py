@@ -50,6 +50,8 @@ class CallStep:
     source: str
     targets: tuple[str, ...]
     resources: Mapping[str, Provided]
+    #: Resources that follow from the headers of all inputs: name -> value by exposure (root).
+    derived: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     write: Write | None
     conditions: tuple[Condition, ...]
     place: Place
@@ -98,6 +100,8 @@ class Plan:
         What becomes of each stream at the end.
     notes : tuple of str
         Permitted shortfalls known before the start.
+    mode : str
+        sq, ql or qa (`f2yaml.schema.modes`).
     """
 
     recipe: FlatRecipe
@@ -106,6 +110,7 @@ class Plan:
     steps: tuple[BoundStep, ...]
     outputs: Mapping[str, Output]
     notes: tuple[str, ...] = ()
+    mode: str = "sq"
 
     @property
     def calls(self) -> tuple[CallStep, ...]:

@@ -9,10 +9,13 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from f2yaml.interpreter.errors import OutputError, RequestError
+import numpy as np
+from f2yaml.interpreter.dq import DQ
+from f2yaml.interpreter.errors import BadInput, OutputError, RequestError
 from f2yaml.interpreter.events import FileWritten
 from f2yaml.interpreter.fits import cannot_write, replaced, write_frame
 from f2yaml.interpreter.frame import Frame
+from f2yaml.schema.modes import MEANING, worst
 from f2yaml.schema.recipe import Output, Write
 
 STAMPS = {
@@ -21,6 +24,8 @@ STAMPS = {
     "processed_bpm": ("PROCBPM", "BPM"),
     "processed_science": ("PROCSCI", "IMAGE"),
 }
+#: What is kept for later runs.
+CALIBRATIONS = ("processed_dark", "processed_flat", "processed_bpm")
 
 
 @dataclass
@@ -38,6 +43,8 @@ class Writer:
         ``(path, type)``; records a processed calibration in the databases.
     cache : callable, optional
         ``(type, name)`` -> where processed calibrations are kept; default calibrations/ in outdir.
+    mode : str
+        sq, ql or qa; goes into headers, and outside sq into the names of calibrations.
     """
 
     outdir: Path
@@ -45,10 +52,17 @@ class Writer:
     suffix: str | None = None
     store: Callable[[Path, str], object] | None = None
     cache: Callable[[str, str], Path] | None = None
+    mode: str = "sq"
     written: list[Path] = field(default_factory=list)
 
     def check(self) -> None:
         """Raise unless the folder can be written to; it is made if it does not exist."""
+        if self.outdir.exists() and not self.outdir.is_dir():
+            raise OutputError(
+                f"{self.outdir} is a file",
+                "products are written into a folder",
+                "choose another name with --outdir",
+            )
         try:
             self.outdir.mkdir(parents=True, exist_ok=True)
             probe = self.outdir / f".f2yaml-{os.getpid()}.probe"
@@ -56,6 +70,13 @@ class Writer:
             probe.unlink()
         except OSError as error:
             raise cannot_write(self.outdir, error) from error
+
+    def check_names(self, outputs: Mapping[str, Output], frames: Sequence[Frame]) -> None:
+        """Raise if a product of these inputs would be written over one of them."""
+        for output in outputs.values():
+            if output.suffix or self.suffix is not None:
+                for frame in frames:
+                    self._path(self._named(frame, output, ()).name)
 
     def intermediate(self, frame: Frame, write: Write) -> FileWritten:
         """Write a frame between steps, under its name or with the step's suffix."""
@@ -84,14 +105,21 @@ class Writer:
             )
         for stream, output in outputs.items():
             for frame in named[stream]:
+                if output.store:
+                    _require_usable(frame)
                 path = self._write(frame, output.planes)
                 kind = output.store or ""
-                if kind in ("processed_dark", "processed_flat", "processed_bpm"):
+                if kind in CALIBRATIONS:
                     self._cache(path, kind)
                 yield FileWritten(path, kind)
 
     def _named(self, frame: Frame, output: Output, notes: Sequence[str]) -> Frame:
-        made = frame.with_suffix(output.suffix) if output.suffix else frame
+        # A frame prepared in a worse mode does not become better by what is done to it here.
+        mode = worst(self.mode, str(frame.phu.get("PROCMODE", "")).lower())
+        suffix = output.suffix
+        if output.store in CALIBRATIONS and mode != "sq":
+            suffix = f"_{mode}{suffix}"
+        made = frame.with_suffix(suffix) if suffix else frame
         if self.suffix is not None:
             made = replace(made, name=f"{made.name.split('_')[0].split('.')[0]}{self.suffix}.fits")
         if output.store:
@@ -102,7 +130,8 @@ class Writer:
                 phu={
                     key: (now, f"UT time of {output.store}"),
                     "GEM-TLM": (now, "UT last modification"),
-                    "DATALAB": f"{label}-SQ-{word}",
+                    "DATALAB": f"{label}-{mode.upper()}-{word}",
+                    "PROCMODE": (mode, f"Reduction mode: {MEANING[mode]}"),
                 }
             )
         if notes:
@@ -113,10 +142,17 @@ class Writer:
         return made
 
     def _write(self, frame: Frame, planes: Sequence[str] | None) -> Path:
-        path = self.outdir / frame.name
-        if Path(frame.name).name != frame.name:
+        path = self._path(frame.name)
+        write_frame(frame, path, planes)
+        self.written.append(path)
+        return path
+
+    def _path(self, name: str) -> Path:
+        """Return where a product goes; raise if it must not go there."""
+        path = self.outdir / name
+        if Path(name).name != name:
             raise OutputError(
-                f"the product name {frame.name!r} is not a plain file name",
+                f"the product name {name!r} is not a plain file name",
                 "products stay in the output folder",
                 "check the suffix, and ORIGNAME in the header",
             )
@@ -126,8 +162,6 @@ class Writer:
                 "inputs are never written",
                 "choose another folder with --outdir, or another suffix",
             )
-        write_frame(frame, path, planes)
-        self.written.append(path)
         return path
 
     def _cache(self, path: Path, kind: str) -> None:
@@ -147,3 +181,18 @@ class Writer:
                 shutil.copyfile(path, partial)
         if self.store is not None:
             self.store(cached, kind)
+
+
+def _require_usable(frame: Frame) -> None:
+    """Raise if a product has no pixel that a later run could use."""
+    planes = frame.pixels.whole()
+    good = np.isfinite(planes.data)
+    if planes.mask is not None:
+        good &= (planes.mask & ~np.uint16(DQ.NON_LINEAR)) == 0
+    if not good.any():
+        raise BadInput(
+            f"no pixel of {frame.name} is usable",
+            "all are flagged or not finite in every input; as a calibration it would spoil the "
+            "frames it is given to",
+            "look at the inputs with `f2yaml preview`; nothing has been written",
+        )

@@ -195,11 +195,12 @@ def between_streams(
     updates: bool = False,
     fills: Sequence[str] = ("to",),
     check: Check | None = None,
+    guard: bool = False,
 ) -> Callable[[F], F]:
     """Declare a primitive that reads or fills several streams."""
 
     def record(function: F) -> F:
-        common = _common(name, function, suffix, stamps, guard=False)
+        common = _common(name, function, suffix, stamps, guard)
         _register(
             BetweenStreams(
                 **common,

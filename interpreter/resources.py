@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,8 @@ from f2yaml.interpreter.calibrations import Calibrations
 from f2yaml.interpreter.errors import F2Error, MissingCalibration, Problem, RequestError
 from f2yaml.interpreter.frame import Frame
 from f2yaml.interpreter.plan import Provided
+from f2yaml.interpreter.pointing import repaired
+from f2yaml.interpreter.refcat import check_catalogue
 from f2yaml.interpreter.registry import AnyPrimitive, Group, Params
 
 
@@ -39,8 +41,24 @@ KINDS: Mapping[str, Kind] = {
     "bpm": Kind("processed_bpm", "static_bpm", required=False),
     "user_bpm": Kind("", "user_bpm", required=False),
     "illum_mask": Kind("", "illum_mask", required=False),
+    "refcat": Kind("", "source", required=False),
 }
-FROM_RUNNER = frozenset({"engine"})
+#: Those that are tables; all others are frames.
+TABLES = frozenset({"refcat"})
+FROM_RUNNER = frozenset({"engine", "mode"})
+#: Those that follow from the headers of all inputs: (frames, params) -> value by root.
+DERIVED: Mapping[str, Callable[[Sequence[Frame], Any], Mapping[str, Any]]] = {
+    "pointing": lambda frames, params: repaired(
+        frames, params.bad_wcs, params.limit_arcsec, params.relative_limit_arcsec
+    ),
+}
+
+
+def derive(
+    primitive: AnyPrimitive, params: Params, frames: Sequence[Frame]
+) -> dict[str, Mapping[str, Any]]:
+    """Return the resources of a step that follow from the headers of all inputs."""
+    return {n: DERIVED[n](frames, params) for n in primitive.resources if n in DERIVED}
 
 
 @dataclass
@@ -52,10 +70,13 @@ class Finder:
     calibrations : Calibrations
     user : mapping of str to Path
         Files named with ``--user-cal``.
+    mode : str
+        sq, ql or qa; what a missing calibration means depends on it.
     """
 
     calibrations: Calibrations
     user: Mapping[str, Path]
+    mode: str = "sq"
     _cache: dict[tuple[str, str], Any] = field(default_factory=dict)
 
     def provide(
@@ -70,17 +91,18 @@ class Finder:
         if isinstance(primitive, Group) and primitive.wants is not None:
             wanted = primitive.wants(frames)
         for name in primitive.resources:
-            if name in FROM_RUNNER:
+            if name in FROM_RUNNER or name in DERIVED:
                 continue
-            provided, missing = self._one(KINDS[name], params, wanted)
+            provided, missing = self._one(name, params, wanted)
             problems += missing
             if provided is not None and provided.by_root:
                 found[name] = provided
         return found, problems
 
     def _one(
-        self, kind: Kind, params: Params, frames: Sequence[Frame]
+        self, name: str, params: Params, frames: Sequence[Frame]
     ) -> tuple[Provided | None, list[Problem]]:
+        kind = KINDS[name]
         named = getattr(params, kind.parameter, None)
         if isinstance(named, str) and named != "default":
             path = Path(named).expanduser()
@@ -90,6 +112,8 @@ class Finder:
                     "it was asked for explicitly, so the step cannot do without it",
                     "check the path",
                 )
+            if name in TABLES:
+                check_catalogue(path, frames, getattr(params, "magnitude", None))
             roots = {frame.root: path.absolute() for frame in frames}
             why = {frame.root: f"named by parameter {kind.parameter}" for frame in frames}
             return Provided(kind.caltype or "file", roots, why), []

@@ -8,7 +8,6 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, as_completed
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, assert_never
@@ -28,10 +27,13 @@ from f2yaml.interpreter.events import (
 )
 from f2yaml.interpreter.fits import checksum, read_frame
 from f2yaml.interpreter.frame import Frame, HistoryRow, ProvenanceRow
+from f2yaml.interpreter.headers import utc_now
 from f2yaml.interpreter.pixels import InMemory, OnDisk, Overlay
 from f2yaml.interpreter.plan import CallStep, PassStep, Plan, RequireStep
 from f2yaml.interpreter.products import Writer
+from f2yaml.interpreter.refcat import Catalogue, read_catalogue
 from f2yaml.interpreter.registry import BetweenStreams, Group, PerFrame, Reported, find
+from f2yaml.interpreter.resources import FROM_RUNNER, TABLES
 from f2yaml.interpreter.sources import Unread
 from f2yaml.schema.compose import Condition, Ref
 from f2yaml.schema.predicate import evaluate
@@ -40,16 +42,15 @@ Streams = dict[str, tuple[Frame, ...]]
 Done = tuple[int, Frame, list[FileWritten]]
 
 
-def utc_now() -> str:
-    """Return the time as header cards have it: UTC, ISO, microseconds."""
-    return datetime.now(UTC).replace(tzinfo=None).isoformat(timespec="microseconds")
+Resource = Frame | Catalogue
 
 
 class Calibrations:
-    """Resource frames of a run: each file is read once."""
+    """Resources of a run, calibrations and catalogues: each file is read once."""
 
     def __init__(self) -> None:
         self._frames: dict[Path, Frame] = {}
+        self._tables: dict[Path, Catalogue] = {}
 
     def frame(self, path: Path) -> Frame:
         """Return the frame in `path`, in memory, with its checksum."""
@@ -60,13 +61,19 @@ class Calibrations:
             )
         return self._frames[path]
 
-    def of(self, step: CallStep, frame: Frame) -> dict[str, Frame]:
+    def table(self, path: Path) -> Catalogue:
+        """Return the reference catalogue in `path`."""
+        if path not in self._tables:
+            self._tables[path] = read_catalogue(path)
+        return self._tables[path]
+
+    def of(self, step: CallStep, frame: Frame) -> dict[str, Resource]:
         """Return the resources of a step for one frame."""
-        found = {}
+        found: dict[str, Resource] = {}
         for name, provided in step.resources.items():
             path = provided.by_root.get(frame.root)
             if path is not None:
-                found[name] = self.frame(path)
+                found[name] = self.table(path) if name in TABLES else self.frame(path)
         return found
 
 
@@ -81,6 +88,7 @@ class Execution:
     calibrations: Calibrations = field(default_factory=Calibrations)
     notes: list[str] = field(default_factory=list)
     _decisions: dict[int, bool] = field(default_factory=dict)
+    _opened: dict[Path, Frame] = field(default_factory=dict)
 
     def events(self) -> Iterator[Event]:
         """Run the plan, yielding what happens."""
@@ -166,31 +174,46 @@ class Execution:
         yield StepStarted(step.number, step.primitive.name, len(frames))
         start = utc_now()
         try:
-            reported = self._together(step, frames)
+            used = self._resources(step, frames)
+            reported = self._together(step, frames, used)
         except F2Error as error:
             raise error.at(step.where) from error
         stop = utc_now()
         for target, filed in self._filed(step, reported).items():
-            stamped = tuple(self._stamped(f, step, start, stop) for f in filed)
+            stamped = tuple(self._stamped(f, step, start, stop, used) for f in filed)
             self.streams[target] = stamped
             for frame in stamped:
                 yield from self._written(frame, step)
         if reported.table is not None:
             yield TableMade(reported.table)
-        self.notes += reported.notes
-        yield from (Noted(note) for note in reported.notes)
+        fresh = [note for note in reported.notes if note not in self.notes]
+        self.notes += fresh
+        yield from (Noted(note) for note in fresh)
         number = len(self.streams[step.targets[0]])
         yield StepFinished(
             step.number, step.primitive.name, number, time.monotonic() - begun, reported.health
         )
 
-    def _together(self, step: CallStep, frames: Sequence[Frame]) -> Reported:
-        """Call a group step, or one between streams."""
-        resources: dict[str, Any] = {}
+    def _resources(self, step: CallStep, frames: Sequence[Frame]) -> dict[str, Resource]:
+        """Return the calibrations of a step that has one of each kind for all its frames."""
+        found: dict[str, Resource] = {}
         for frame in frames:
-            resources |= self.calibrations.of(step, frame)
-        if "engine" in step.primitive.resources:
-            resources["engine"] = self.engine
+            found |= self.calibrations.of(step, frame)
+        return found
+
+    def _own(self, step: CallStep, frame: Frame | None = None) -> dict[str, Any]:
+        """Return what a step asks of the run itself, and what headers say of a frame."""
+        offered = {"engine": self.engine, "mode": self.plan.mode}
+        own = {name: offered[name] for name in step.primitive.resources if name in FROM_RUNNER}
+        if frame is not None:
+            own |= {n: v[frame.root] for n, v in step.derived.items() if frame.root in v}
+        return own
+
+    def _together(
+        self, step: CallStep, frames: Sequence[Frame], used: Mapping[str, Resource]
+    ) -> Reported:
+        """Call a group step, or one between streams."""
+        resources = {**used, **self._own(step)}
         match step.primitive:
             case Group() as primitive:
                 loaded = list(frames)
@@ -229,7 +252,7 @@ class Execution:
         step: CallStep,
         start: str,
         stop: str,
-        used: Mapping[str, Frame] | None = None,
+        used: Mapping[str, Resource] | None = None,
     ) -> Frame:
         """Return the frame with suffix, time stamps, history and provenance of a step."""
         primitive = step.primitive
@@ -238,13 +261,14 @@ class Execution:
         cards: dict[str, Any] = dict.fromkeys(
             primitive.stamps, (stop, f"UT time of {primitive.name}")
         )
+        if "ORIGNAME" not in frame.phu:  # by which the exposure is known under any suffix
+            cards["ORIGNAME"] = (frame.name, "Original filename prior to processing")
         cards["GEM-TLM"] = (stop, "UT last modification")
         args = {"suffix": primitive.suffix, **step.params.model_dump(mode="json")}
         row = HistoryRow(primitive.name, json.dumps(args, sort_keys=True), start, stop)
         added = tuple(
             ProvenanceRow(stop, resource.name, resource.md5, primitive.name)
             for resource in (used or {}).values()
-            if isinstance(resource, Frame)
         )
         known = {(p.filename, p.md5) for p in frame.provenance}
         fresh = tuple(p for p in added if (p.filename, p.md5) not in known)
@@ -259,12 +283,16 @@ class Execution:
         if not isinstance(frame.pixels, Unread):
             return frame
         path = frame.pixels.path
+        if path in self._opened:
+            return self._opened[path]
         opened = read_frame(path)
-        md5 = checksum(path)
-        provenance = opened.provenance or (
-            ProvenanceRow(utc_now(), path.name, md5, step.primitive.name),
-        )
-        return replace(opened, name=frame.name, md5=md5, provenance=provenance)
+        if not opened.provenance:  # a raw frame, which the first step takes in
+            row = ProvenanceRow(utc_now(), path.name, checksum(path), step.primitive.name)
+            opened = replace(opened, md5=row.md5, provenance=(row,))
+        opened = replace(opened, name=frame.name)
+        if isinstance(opened.pixels, OnDisk):  # planes in memory are not kept for a second use
+            self._opened[path] = opened
+        return opened
 
     # chains ---------------------------------------------------------------------------------
     def _per_frame(
@@ -339,7 +367,9 @@ class Execution:
             resources = self.calibrations.of(step, frame)
             name = frame.name
             try:
-                frame = step.primitive.function(frame, step.params, **resources)
+                frame = step.primitive.function(
+                    frame, step.params, **resources, **self._own(step, frame)
+                )
             except F2Error as error:
                 raise error.at(f"{step.where}, frame {name}") from error
             frame = self._stamped(frame, step, start, utc_now(), resources)

@@ -17,6 +17,8 @@ from f2yaml.interpreter.config import load_config
 from f2yaml.interpreter.engine import GIB, Engine
 from f2yaml.interpreter.errors import F2Error, Problem, RequestError
 from f2yaml.interpreter.events import Event, FileWritten, Noted, TableMade
+from f2yaml.interpreter.f2.tags import refuse_or_warn
+from f2yaml.interpreter.fits import check_layout
 from f2yaml.interpreter.frame import Frame
 from f2yaml.interpreter.plan import Plan
 from f2yaml.interpreter.products import Writer
@@ -80,7 +82,8 @@ class Session:
                 "an underscore, then letters and digits, as in _image",
             )
         memory = parse_size(args.max_memory) if args.max_memory else default_memory()
-        return cls(args, Calibrations.from_config(configuration, Path.cwd()), jobs, memory)
+        calibrations = Calibrations.from_config(configuration, Path.cwd(), mode=args.mode)
+        return cls(args, calibrations, jobs, memory)
 
     def frames(self, paths: Sequence[Path]) -> list[Frame]:
         """Return the input frames with headers only; every bad file is named.
@@ -93,7 +96,10 @@ class Session:
 
         def attempt(path: Path) -> Frame | F2Error:
             try:
-                return unread_frame(path.absolute())
+                frame = unread_frame(path.absolute())
+                check_layout(path.absolute(), frame.headers)
+                refuse_or_warn(frame.headers)  # what is merely odd, `prepare` notes
+                return frame
             except F2Error as error:
                 return error
 
@@ -122,7 +128,7 @@ class Session:
         return bind(
             recipe,
             frames,
-            Finder(self.calibrations, user),
+            Finder(self.calibrations, user, self.calibrations.mode),
             parse_overrides(self.args.p),
             parse_parameters(self.args.param),
         )
@@ -136,8 +142,10 @@ class Session:
             self.args.suffix,
             self.calibrations.store,
             self.calibrations.cache_path,
+            self.calibrations.mode,
         )
         writer.check()
+        writer.check_names(plan.outputs, plan.inputs)
         engine = Engine(self.jobs, self.max_memory, self.args.outdir)
         with Progress(
             quiet=self.args.quiet or self.args.json,

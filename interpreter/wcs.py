@@ -38,6 +38,12 @@ def tan_of(header: Mapping[str, Any], name: str = "the frame") -> Tan:
             )
         values.append(float(value))
     x, y, ra, dec, a, b, c, d = values
+    if abs(ra) > 360 or abs(dec) > 90:
+        raise BadInput(
+            f"CRVAL1, CRVAL2 of {name} are {ra:g}, {dec:g}",
+            "no place on the sky has such coordinates, in degrees",
+            "take the frame out of the list",
+        )
     if a * d - b * c == 0:
         raise BadInput(
             f"the CD matrix of {name} is singular",

@@ -18,7 +18,14 @@ from f2yaml.schema.flat import (
     Value,
 )
 from f2yaml.schema.flatten import Flattener
-from f2yaml.schema.library import Library, find_recipe, shipped, shipped_root, shown_path
+from f2yaml.schema.library import (
+    Library,
+    find_recipe,
+    shipped,
+    shipped_everywhere,
+    shipped_root,
+    shown_path,
+)
 from f2yaml.schema.problems import Problem, RecipeError, RequestError, did_you_mean
 from f2yaml.schema.source import Source, load, validate_model
 from f2yaml.schema.text import printable
@@ -38,6 +45,7 @@ __all__ = [
     "load_recipe",
     "problems_of",
     "shipped",
+    "shipped_everywhere",
     "shipped_root",
 ]
 
@@ -45,7 +53,7 @@ KINDS = ("recipe", "rules", "scenario", "config")
 """Kinds of document."""
 
 
-def load_recipe(ref: str | Path, *, search: Sequence[Path] = ()) -> FlatRecipe:
+def load_recipe(ref: str | Path, *, search: Sequence[Path] = (), mode: str = "sq") -> FlatRecipe:
     """Return a recipe in one piece, checked as far as that goes without the primitives.
 
     Streams, primitives and their parameters are checked where the primitives are known.
@@ -56,13 +64,15 @@ def load_recipe(ref: str | Path, *, search: Sequence[Path] = ()) -> FlatRecipe:
         Path of a YAML file, or the name of a shipped recipe.
     search : sequence of path
         Folders in which names, and the files that recipes include, are looked for besides.
+    mode : str
+        Mode of the run, which may have a recipe of its own under that name.
 
     Raises
     ------
     RecipeError
         Every problem of every file involved, in the order of files and lines.
     """
-    path = find_recipe(ref, search)
+    path = find_recipe(ref, search, mode)
     library = Library(path, search)
     document = library.read(path)
     flat = Flattener(library).recipe(document) if document is not None else None

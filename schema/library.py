@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
+from f2yaml.schema.modes import MODES
 from f2yaml.schema.problems import Place, Problem, RecipeError, did_you_mean
 from f2yaml.schema.recipe import Recipe
 from f2yaml.schema.source import Source, load, validate_model
@@ -20,9 +21,23 @@ def shipped_root() -> Path:
     return Path(str(files("f2yaml.recipes"))).resolve()
 
 
-def shipped() -> dict[str, Path]:
-    """Return the recipes that come with f2yaml, by name; building blocks are left out."""
-    return {path.stem: path for path in sorted(shipped_root().glob("*.yaml"))}
+def shipped(mode: str = "sq") -> dict[str, Path]:
+    """Return the recipes that come with f2yaml for a mode, by name.
+
+    A recipe in the folder of the mode (``ql/``, ``qa/``) hides the one of its name that serves
+    all modes. Building blocks are left out.
+    """
+    folders = [shipped_root(), *([shipped_root() / mode] if mode != "sq" else [])]
+    return {path.stem: path for folder in folders for path in sorted(folder.glob("*.yaml"))}
+
+
+def shipped_everywhere() -> dict[str, Path]:
+    """Return all recipes that come with f2yaml: `shipped`, and those of modes as ``qa/reduce``."""
+    found = shipped()
+    for mode in MODES:
+        folder = shipped_root() / mode
+        found |= {f"{mode}/{path.stem}": path for path in sorted(folder.glob("*.yaml"))}
+    return found
 
 
 def shown_path(path: Path) -> str:
@@ -31,7 +46,7 @@ def shown_path(path: Path) -> str:
     return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
 
 
-def find_recipe(ref: str | Path, search: Sequence[Path] = ()) -> Path:
+def find_recipe(ref: str | Path, search: Sequence[Path] = (), mode: str = "sq") -> Path:
     """Return the file of a recipe given by path or name.
 
     Parameters
@@ -40,6 +55,8 @@ def find_recipe(ref: str | Path, search: Sequence[Path] = ()) -> Path:
         Path of a YAML file, or the name of a recipe in `search` or among the shipped ones.
     search : sequence of path
         Folders that may hold it.
+    mode : str
+        Mode of the run; its own recipes go before those that serve all modes.
 
     Raises
     ------
@@ -64,12 +81,15 @@ def find_recipe(ref: str | Path, search: Sequence[Path] = ()) -> Path:
             getattr(error, "strerror", None) or str(error),
             "give the path of a YAML file, or the name of a shipped recipe",
         ) from error
-    known = shipped()
+    known = shipped(mode)
     shown = printable(text)
     if not is_path and text in known:
         return known[text]
     stem = Path(text).stem
-    if is_path and stem in known:
+    others = [m for m in MODES if text == f"{m}/{stem}" or (not is_path and text in shipped(m))]
+    if others and stem in shipped(others[0]):
+        fix = f"it is a recipe of another mode: write `{stem}`, with --mode {' or '.join(others)}"
+    elif is_path and stem in known:
         fix = f"`{stem}` without path and ending is the shipped recipe"
     elif is_path:
         fix = did_you_mean(Path(text).name, _neighbours(Path(text).parent)) or "check the path"

@@ -123,8 +123,8 @@ def star_image(shape: tuple[int, int], stars: Any, fwhm: float = 4.0) -> np.ndar
 class Dither:
     """Frames of one field and what is in them.
 
-    `stars` has rows (x, y, flux) on the grid of the first frame; `offsets` (x, y) is how far objects
-    are moved in each frame, pixels; `errors` (x, y) how far the header's position is wrong.
+    `stars` has rows (x, y, flux) on the grid of the first frame; `offsets` (x, y) is how far
+    objects are moved in each frame, pixels; `errors` (x, y) how far the header is wrong.
     """
 
     frames: list[Frame]
@@ -160,7 +160,7 @@ def dither(
     ny, nx = shape
     frames = []
     for n, ((dx, dy), (ex, ey), level) in enumerate(zip(moved, wrong, levels, strict=True)):
-        image = level + star_image(shape, table + [dx, dy, 0.0] if len(table) else table)
+        image = level + star_image(shape, table + np.array([dx, dy, 0.0]))
         variance = np.maximum(image, 0) + 11.7**2
         if noise:
             image = image + rng.standard_normal(shape) * np.sqrt(variance)

@@ -16,12 +16,15 @@ if TYPE_CHECKING:
         calibrate,
         combine,
         detect,
+        flux_scale,
         match,
         morphology,
         normalize,
+        psf,
         resample,
         saturation,
         sky,
+        weighted,
     )
 
 __all__ = [
@@ -29,12 +32,15 @@ __all__ = [
     "calibrate",
     "combine",
     "detect",
+    "flux_scale",
     "match",
     "morphology",
     "normalize",
+    "psf",
     "resample",
     "saturation",
     "sky",
+    "weighted",
 ]
 
 

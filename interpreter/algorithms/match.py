@@ -80,12 +80,12 @@ def _arrays(*values: ArrayLike) -> list[Floats]:
     return [np.asarray(v, dtype=np.float64).ravel() for v in values]
 
 
-def _brightest(flux: ArrayLike | None, n: int) -> Indices:
+def _brightest(flux: ArrayLike | None, n: int, count: int = _BRIGHTEST) -> Indices:
     """Indices of the brightest sources, or of all when there are few or no fluxes."""
-    if flux is None or n <= _BRIGHTEST:
+    if flux is None or n <= count:
         return np.arange(n)
     order = np.argsort(-np.asarray(flux, dtype=np.float64), kind="stable")
-    return np.asarray(np.sort(order[:_BRIGHTEST]))
+    return np.asarray(np.sort(order[:count]))
 
 
 def _peaks(dx: Floats, dy: Floats, search: float, count: int) -> list[Pair]:
@@ -387,7 +387,7 @@ def align(
     )  # fmt: skip
     start = None if shift is None else Affine(shift=shift)
     if rotate or scale:
-        a, b = _brightest(flux, xs.size)[:60], _brightest(flux_ref, xr.size)[:60]
+        a, b = _brightest(flux, xs.size, 60), _brightest(flux_ref, xr.size, 60)
         start = _starts(xs[a], ys[a], xr[b], yr[b], first_pass_pix, rotate, scale)
     if start is None:
         return None

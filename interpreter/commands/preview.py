@@ -28,5 +28,11 @@ def run(args: argparse.Namespace) -> int:
             "give 64 to 8192",
         )
     out = args.output or Path(f"{args.file.name.split('.')[0]}.png")
+    if out.resolve() == args.file.resolve():
+        raise RequestError(
+            f"{out} is the file to be shown",
+            "the picture would take its place",
+            "give another name with -o",
+        )
     print(save(args.file, out, size=args.size, circles=args.circles))
     return 0

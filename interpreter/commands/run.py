@@ -6,6 +6,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from f2yaml.schema.modes import MEANING, MODES
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -21,6 +23,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "recipe",
         nargs="?",
         help="recipe file, or name of a shipped recipe; without it, the tags of the inputs choose",
+    )
+    parser.add_argument(
+        "--mode",
+        choices=MODES,
+        default=MODES[0],
+        help="; ".join(f"{mode}: {MEANING[mode]}" for mode in MODES)
+        + " (ql and qa have recipes of their own, and go on without a missing dark or flat)",
     )
     parser.add_argument(
         "--inputs",
@@ -74,9 +83,7 @@ def run(args: argparse.Namespace) -> int:
     """Bind the recipe to the inputs, then run it."""
     import sys
 
-    from f2yaml.interpreter.choosing import choose_recipe
-    from f2yaml.interpreter.inputs import expand
-    from f2yaml.interpreter.sessions import Session
+    from f2yaml.interpreter.terminal import printable
     from f2yaml.schema.problems import RequestError
 
     if not args.inputs:
@@ -85,14 +92,21 @@ def run(args: argparse.Namespace) -> int:
             "there is nothing to reduce",
             "name them after --inputs, as in --inputs @sci.list",
         )
+    from f2yaml.interpreter.choosing import choose_recipe
+    from f2yaml.interpreter.inputs import expand
+    from f2yaml.interpreter.sessions import Session
+
     session = Session.start(args)
     frames = session.frames(expand(args.inputs, stdin=sys.stdin))
-    recipe = choose_recipe(args.recipe, frames)
+    recipe = choose_recipe(args.recipe, frames, args.mode)
     plan = session.bind(recipe, frames)
     if args.dry_run:
         _show_plan(plan)
         return 0
     outcome = session.execute(plan)
+    if args.quiet:  # a permitted shortfall is no progress
+        for note in outcome.notes:
+            print(printable(f"note: {note}"), file=sys.stderr)
     as_json = args.json or args.format == "json"
     if as_json:
         _print_json(plan, outcome.tables, outcome.written, outcome.notes)
@@ -120,6 +134,8 @@ def _show_plan(plan: Plan) -> None:
                 print(f"       {provided.kind}: {path.name} ({provided.why[root]})")
     for stream, output in plan.outputs.items():
         print(f"     writes {stream}: *{output.suffix}.fits")
+    for note in plan.notes:
+        print(f"note: {note}")
 
 
 def _print_table(table: Table) -> None:
@@ -130,15 +146,19 @@ def _print_table(table: Table) -> None:
     for column in table.columns:
         shown.add_column(column, overflow="fold")
     for row in table.rows:
-        shown.add_row(*(str(value) for value in row))
+        shown.add_row(*_cells(row))
     console = Console(highlight=False)
     console.print(shown) if console.is_terminal else _plain(table)
     for note in table.notes:
         print(note)
 
 
+def _cells(row: Sequence[object]) -> list[str]:
+    return ["-" if value is None else str(value) for value in row]
+
+
 def _plain(table: Table) -> None:
-    rows = [table.columns, *([str(v) for v in row] for row in table.rows)]
+    rows = [table.columns, *(_cells(row) for row in table.rows)]
     widths = [max(len(row[n]) for row in rows) for n in range(len(table.columns))]
     print(table.title)
     for row in rows:

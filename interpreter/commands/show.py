@@ -41,13 +41,13 @@ def catalogue() -> Shown:
     from f2yaml.interpreter.dq import MEANING
     from f2yaml.interpreter.f2.descriptors import DESCRIPTORS
     from f2yaml.interpreter.registry import primitives
-    from f2yaml.schema.compose import load_recipe, shipped
+    from f2yaml.schema.compose import load_recipe, shipped_everywhere
 
-    recipes = {name: load_recipe(name).doc for name in sorted(shipped())}
+    recipes = {name: load_recipe(path).doc for name, path in sorted(shipped_everywhere().items())}
     families: dict[str, dict[str, str]] = {}
     for primitive in primitives():
         families.setdefault(primitive.family, {})[primitive.name] = primitive.summary
-    lines = ["Recipes (`f2yaml run NAME`)"]
+    lines = ["Recipes (`f2yaml run NAME`; `qa/NAME` is run with --mode qa)"]
     lines += [f"  {name:28s} {doc}" for name, doc in recipes.items()]
     for family, members in families.items():
         lines += ["", f"Primitives: {family}"]
@@ -77,14 +77,15 @@ def lookup(name: str) -> Shown:
     from f2yaml.interpreter.f2.descriptors import DESCRIPTORS
     from f2yaml.interpreter.f2.tags import ALL_TAGS
     from f2yaml.interpreter.registry import primitives
-    from f2yaml.schema.compose import shipped
+    from f2yaml.schema.compose import shipped_everywhere
     from f2yaml.schema.problems import RequestError, did_you_mean
 
     known = {primitive.name: primitive for primitive in primitives()}
-    both = name in known and name in shipped()
+    shipped = shipped_everywhere()
+    both = name in known and name in shipped
     if name in known and not both:
         return _primitive(known[name])
-    if name in shipped() or Path(name).suffix in (".yaml", ".yml"):
+    if name in shipped or Path(name).suffix in (".yaml", ".yml"):
         recipe = _recipe(name)
         if both:
             step = _primitive(known[name])
@@ -101,7 +102,7 @@ def lookup(name: str) -> Shown:
         )
     if name in ALL_TAGS:
         return _tag(name)
-    everything = {*known, *shipped(), *DESCRIPTORS, *ALL_TAGS}
+    everything = {*known, *shipped, *DESCRIPTORS, *ALL_TAGS}
     raise RequestError(
         f"nothing is called `{name}`",
         "it is no recipe, primitive, descriptor, tag or DQ value",
@@ -130,6 +131,8 @@ def _tag(name: str) -> Shown:
 
 
 def _primitive(primitive: AnyPrimitive) -> Shown:
+    from f2yaml.interpreter.resources import FROM_RUNNER
+
     fields = primitive.params.model_fields
     rows = [
         (
@@ -154,7 +157,7 @@ def _primitive(primitive: AnyPrimitive) -> Shown:
         "kind": type(primitive).__name__,
         "suffix": primitive.suffix or "(name unchanged)",
         "stamps": ", ".join(primitive.stamps) or "(none)",
-        "resources": ", ".join(r for r in primitive.resources if r != "engine") or "(none)",
+        "resources": ", ".join(r for r in primitive.resources if r not in FROM_RUNNER) or "(none)",
     }
     lines += ["", *(f"  {key:10s} {value}" for key, value in facts.items()), ""]
     lines += [f"  {line}".rstrip() for line in primitive.doc.splitlines()[2:]]
@@ -174,9 +177,9 @@ def _primitive(primitive: AnyPrimitive) -> Shown:
 def _recipe(name: str) -> Shown:
     from f2yaml.interpreter.bind import bind_recipe
     from f2yaml.interpreter.plan import CallStep, RequireStep
-    from f2yaml.schema.compose import load_recipe
+    from f2yaml.schema.compose import load_recipe, shipped_everywhere
 
-    recipe = load_recipe(name)
+    recipe = load_recipe(shipped_everywhere().get(name, name))
     lines = [f"{recipe.name}: {recipe.doc}", ""]
     for key, parameter in recipe.parameters.items():
         unit = f" {parameter.unit}" if parameter.unit else ""

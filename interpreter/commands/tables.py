@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TextIO
 
+from f2yaml.interpreter.terminal import printable
+
 if TYPE_CHECKING:
     from f2yaml.schema.problems import F2Error, Problem
 
@@ -53,11 +55,11 @@ class Complaints:
     def problem(self, problem: Problem) -> None:
         """Report a problem."""
         self.count += 1
-        print(problem.render(), file=self.stream)
+        print(printable(problem.render()), file=self.stream)
 
     def note(self, words: str) -> None:
         """Say something that is no fault."""
-        print(words, file=self.stream)
+        print(printable(words), file=self.stream)
 
     @property
     def status(self) -> int:

@@ -36,12 +36,12 @@ def run(args: argparse.Namespace) -> int:
 
 def problems_in(name: str) -> list[Problem]:
     """Return the problems of one document: first its form, then, of a recipe, its steps."""
-    from f2yaml.schema.compose import check_document, load_recipe, shipped
+    from f2yaml.schema.compose import check_document, load_recipe, shipped_everywhere
     from f2yaml.schema.problems import F2Error
 
     path = Path(name)
-    if not path.exists() and name in shipped():
-        path = shipped()[name]
+    if not path.exists():
+        path = shipped_everywhere().get(name, path)
     try:
         _, kind = check_document(path)
         if kind == "recipe":

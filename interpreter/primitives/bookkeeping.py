@@ -16,7 +16,7 @@ class CopyInputs(Params):
     """Parameters of ``copyInputs``: none."""
 
 
-@group("copyInputs")
+@group("copyInputs", headers_only=True)
 def copy_inputs(frames: Sequence[Frame], params: CopyInputs) -> list[Frame]:
     """Give the frames of a stream a second name; frames never change, so nothing is copied.
 
@@ -48,7 +48,7 @@ class SelectFromInputs(Params):
     tags: list[str] = Field(description="keep frames that have one of these tags")
 
 
-@group("selectFromInputs")
+@group("selectFromInputs", headers_only=True)
 def select_from_inputs(frames: Sequence[Frame], params: SelectFromInputs) -> list[Frame]:
     """Keep the frames that have one of the tags.
 

@@ -9,9 +9,9 @@ import numpy as np
 from f2yaml.interpreter import algorithms
 from f2yaml.interpreter.dq import DQ
 from f2yaml.interpreter.engine import SERIAL, Engine
-from f2yaml.interpreter.errors import FrameMismatch, NotSupported, TooFewFrames
+from f2yaml.interpreter.errors import FrameMismatch, TooFewFrames
 from f2yaml.interpreter.frame import Frame, require_same
-from f2yaml.interpreter.pixels import Planes
+from f2yaml.interpreter.pixels import Array, Planes
 from f2yaml.interpreter.primitives.stack import Combine, combine_frames, require_equal_times
 from f2yaml.interpreter.registry import Params, Reported, group, per_frame
 from pydantic import Field
@@ -98,7 +98,12 @@ def flat_correct(frame: Frame, params: FlatCorrect, *, flat: Frame) -> Frame:
     ----------
     Spec: primitives 6.2 and 2.3.
     """
-    require_same(frame, flat, "shape", "filter_name", "lyot_stop", step="flatCorrect")
+    return divided(frame, flat, "flatCorrect")
+
+
+def divided(frame: Frame, flat: Frame, step: str) -> Frame:
+    """Return a frame divided by a flat of the same filter."""
+    require_same(frame, flat, "shape", "filter_name", "lyot_stop", step=step)
 
     def divide(planes: Planes, start: int, stop: int) -> Planes:
         return _planes(algorithms.calibrate.divide, planes, flat.pixels.rows(start, stop))
@@ -127,10 +132,16 @@ def _complete(planes: Planes) -> CalPlanes:
 
 
 def need_lamp_dark(frames: Sequence[Frame]) -> Sequence[Frame]:
-    """Return what ``makeLampFlat`` needs a processed dark for: K flats without darks."""
-    if any("DARK" in frame.tags for frame in frames):
+    """Return what ``makeLampFlat`` needs a processed dark for: K flats without darks like them."""
+    flats = [f for f in frames if "FLAT" in f.tags and _is_thermal(f)][:1]
+    darks = [f for f in frames if "DARK" in f.tags]
+    if flats and any(abs(f.exposure_time - flats[0].exposure_time) <= 0.01 for f in darks):
         return []
-    return [f for f in frames if "FLAT" in f.tags and f.describe("wavelength_band") == "K"][:1]
+    return flats
+
+
+def _is_thermal(flat: Frame) -> bool:
+    return bool(flat.describe("wavelength_band") == "K")
 
 
 class MakeLampFlat(Combine):
@@ -138,6 +149,16 @@ class MakeLampFlat(Combine):
 
     dark: str | None = Field(
         None, description="processed dark for K flats that come without darks (file)"
+    )
+    match_lamp: bool = Field(
+        True,
+        description="scale each lamp-on flat, lamp-off subtracted, to the mean lamp level before "
+        "they are combined: lamps drift (not in the K band)",
+    )
+    lamp_on_only: bool = Field(
+        False,
+        description="accept lamp-on flats without lamp-off ones: dark signal and stray light stay "
+        "in the flat (not in the K band)",
     )
 
 
@@ -154,13 +175,36 @@ def check_lamp(frames: Sequence[Frame], params: MakeLampFlat) -> list[str]:
     for frame in flats[1:]:
         require_same(flats[0], frame, "filter_name", "read_mode", "lyot_stop", step="makeLampFlat")
     require_equal_times([*flats, *darks], "makeLampFlat")
-    if flats[0].describe("wavelength_band") != "K":
-        raise NotSupported(
-            f"{flats[0].name} is a {flats[0].describe('filter_name', pretty=True)} flat",
-            "this version makes flats of the K band, from lamp-off flats and darks",
-            "give a processed flat with --user-cal processed_flat:FILE",
+    return [] if _is_thermal(flats[0]) else _check_lamps(flats, darks, params)
+
+
+def _check_lamps(flats: Sequence[Frame], darks: Sequence[Frame], params: MakeLampFlat) -> list[str]:
+    """Check that there is a lamp-on and a lamp-off flat, and nothing else."""
+    name = flats[0].describe("filter_name", pretty=True)
+    stray = [*darks, *(f for f in flats if not f.tags & {"LAMPON", "LAMPOFF"})]
+    if stray:
+        kind = "a dark" if darks else "a flat whose header has no state of the lamp"
+        raise FrameMismatch(
+            f"{stray[0].name} is {kind}",
+            f"{name} flats are lamp-on minus lamp-off; it would have no part in that",
+            "take it out of the list (GCALLAMP and GCALSHUT tell the state of the lamp)",
         )
-    return []
+    if not any("LAMPON" in f.tags for f in flats):
+        raise TooFewFrames(
+            f"all {len(flats)} {name} flats were taken with the lamp off",
+            "there is no light to make a flat of",
+            "list the lamp-on flats as well",
+        )
+    if any("LAMPOFF" in f.tags for f in flats):
+        return []
+    if not params.lamp_on_only:
+        raise TooFewFrames(
+            f"all {len(flats)} {name} flats were taken with the lamp on",
+            "dark signal and stray light are removed with lamp-off flats",
+            "list lamp-off flats of the same exposure time, or accept the flat as it is with "
+            "-p makeLampFlat:lamp_on_only=True",
+        )
+    return [f"makeLampFlat: no lamp-off {name} flats; dark signal and stray light are in the flat"]
 
 
 @group(
@@ -181,12 +225,14 @@ def make_lamp_flat(
 
     In the K band the closed shutter's own warmth is the lamp and dark frames of the same exposure
     time give the zero level: the stack of all flats minus the stack of the darks among the inputs,
-    or minus a processed dark where there are none.
+    or minus a processed dark where there are none. In the other bands it is the stack of the
+    lamp-on flats minus that of the lamp-off flats; each lamp-on flat is brought to their mean
+    level first, so that a drift of the lamp is not taken for an outlier.
 
     Parameters
     ----------
     frames : sequence of Frame, shape (ny, nx), electron
-        Flats and darks, in any order.
+        Flats and (in the K band) darks, in any order.
     params : MakeLampFlat
     dark : Frame, optional
         Processed dark, used when no darks are among the frames.
@@ -194,14 +240,19 @@ def make_lamp_flat(
     Raises
     ------
     FrameMismatch
-        Filters, read modes or exposure times differ.
+        Filters, read modes or exposure times differ; a frame has no part in it.
+    TooFewFrames
+        No flats; no darks (K band); no lamp-on or lamp-off flats (other bands).
 
     References
     ----------
-    Spec: primitives 7.2. The band is that of the flats, whatever file comes first.
+    Spec: primitives 7.2. The band is that of the flats, whatever file comes first; lamp-on flats
+    alone are refused unless `lamp_on_only` is set.
     """
     check_lamp(frames, params)
     flats = [f for f in frames if "FLAT" in f.tags]
+    if not _is_thermal(flats[0]):
+        return _lamp_on_minus_off(flats, params, engine)
     darks = [f for f in frames if "DARK" in f.tags]
     lamp = combine_frames(flats, params, engine)
     zero = combine_frames(darks, params, engine) if darks else dark
@@ -217,6 +268,67 @@ def make_lamp_flat(
     made = lamp.with_planes(planes).with_cards(phu={"DARKIM": (zero.name, "Zero level")})
     made = made.with_(provenance=_union([*flats, *darks, *([dark] if dark else [])]))
     return Reported([made], health=f"lamp level {level:.0f} e-")
+
+
+def _lamp_on_minus_off(flats: Sequence[Frame], params: MakeLampFlat, engine: Engine) -> Reported:
+    lit = [f for f in flats if "LAMPON" in f.tags]
+    dull = [f for f in flats if "LAMPOFF" in f.tags]
+    for frame in flats[1:]:
+        require_same(flats[0], frame, "shape", "unit", step="makeLampFlat")
+    zero = combine_frames(dull, params, engine) if dull else None
+    levels = np.array(engine.map(lambda frame: _lamp_level(frame, zero), lit))
+    level, drift = levels.mean(), 100 * np.ptp(levels) / levels.mean()
+    factors = level / levels if params.match_lamp else np.ones(len(lit))
+    lamp = combine_frames(
+        [_lamp_light(f, zero, s) for f, s in zip(lit, factors, strict=True)], params, engine
+    )
+    health = f"lamp level {level:.0f} e-, drift {drift:.2f} %"
+    if zero is None:
+        return Reported([lamp], health=health)
+    planes = lamp.pixels.whole()
+    # The lamp-off stack is one and the same in every difference: its noise is added once.
+    noise = _complete(zero.pixels.whole())
+    made = lamp.with_planes(
+        planes._replace(
+            variance=_complete(planes).variance + noise.variance,
+            mask=_complete(planes).mask | noise.mask,
+        )
+    ).with_cards(phu={"LAMPOFF": (zero.name, "Lamp-off flat")})
+    return Reported([made.with_(provenance=_union([*lit, *dull]))], health=health)
+
+
+def _lamp_light(frame: Frame, zero: Frame | None, factor: float) -> Frame:
+    """Return a lamp-on flat without the light that is not the lamp's, times a factor."""
+    times = np.float32(factor)
+
+    def scale(planes: Planes, start: int, stop: int) -> Planes:
+        data = planes.data
+        if zero is not None:
+            data = data - zero.pixels.rows(start, stop).data
+        variance = None if planes.variance is None else planes.variance * (times * times)
+        return planes._replace(data=data * times, variance=variance)
+
+    return frame.map_rows(scale)
+
+
+def _lamp_level(frame: Frame, zero: Frame | None) -> float:
+    """Return the median of the lamp's light, over a regular choice of rows."""
+    step = max(1, frame.shape[0] // 256)
+    lamp = _lamp_light(frame, zero, 1.0)
+    rows = [lamp.pixels.rows(y, y + 1) for y in range(step // 2, frame.shape[0], step)]
+    values = np.concatenate([r.data[np.isfinite(r.data) & _clean(r)] for r in rows])
+    level = float(np.median(values)) if values.size else 0.0
+    if not level > 0:
+        raise FrameMismatch(
+            f"the lamp gives {level:g} e- in {values.size} good pixels of {frame.name}",
+            "lamp-on flats are compared by the light of the lamp",
+            "check the header's state of the lamp (GCALLAMP, GCALSHUT), and for saturation",
+        )
+    return level
+
+
+def _clean(planes: Planes) -> Array:
+    return np.ones(planes.data.shape, bool) if planes.mask is None else planes.mask == 0
 
 
 def _union(frames: Sequence[Frame]) -> tuple[object, ...]:

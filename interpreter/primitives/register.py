@@ -15,6 +15,7 @@ from f2yaml.interpreter.errors import FrameMismatch, TooFewFrames, TooFewSources
 from f2yaml.interpreter.frame import Frame
 from f2yaml.interpreter.pixels import Array, Computed, Planes
 from f2yaml.interpreter.pointing import pointing_table
+from f2yaml.interpreter.primitives.stack_headers import variance_ratio
 from f2yaml.interpreter.registry import Params, Reported, Table, group
 from pydantic import Field
 
@@ -156,6 +157,8 @@ def adjust_wcs_to_reference(frames: Sequence[Frame], params: AdjustWCS) -> Repor
                 rotate=params.rotate,
                 scale=params.scale,
             )
+            if solution is not None and not solution.interior:
+                solution = None  # the best shift may lie beyond the search
             if solution is None and params.fallback == "none":
                 raise TooFewSources(
                     f"{frame.name} and {reference.name} have fewer than {params.min_sources} "
@@ -209,52 +212,16 @@ def _by_offsets(frame: Frame, reference: Frame) -> Tan:
             "they stand in where sources are too few",
             "take the frame out of the list",
         )
+    angles = [f.describe("position_angle") for f in (frame, reference)]
+    if None not in angles and abs((angles[0] - angles[1] + 180) % 360 - 180) > 0.1:
+        raise FrameMismatch(
+            f"{frame.name} has position angle {angles[0]:g} deg, "
+            f"{reference.name} {angles[1]:g} deg",
+            "telescope offsets cannot stand in for sources across a rotation",
+            "reduce frames of one position angle together",
+        )
     shift = (there[0] - here[0], there[1] - here[1])
     return reference.wcs.with_affine_in_front(((1.0, 0.0), (0.0, 1.0)), shift)
-
-
-class ScaleCounts(Params):
-    """Parameters of ``scaleCountsToReference``."""
-
-
-@group("scaleCountsToReference", suffix="_countsScaled", stamps=("SCALEOBJ",))
-def scale_counts_to_reference(frames: Sequence[Frame], params: ScaleCounts) -> list[Frame]:
-    """Scale frames to the exposure time of the first.
-
-    Parameters
-    ----------
-    frames : sequence of Frame, electron
-    params : ScaleCounts
-
-    References
-    ----------
-    Spec: primitives 11.1, with tolerance 0: the factor is the ratio of exposure times.
-    """
-    if not frames:
-        return []
-    wanted = frames[0].exposure_time
-    made = []
-    for frame in frames:
-        factor = wanted / frame.exposure_time
-        if factor == 1:
-            made.append(frame)
-            continue
-        made.append(_scaled(frame, factor, wanted))
-    return made
-
-
-def _scaled(frame: Frame, factor: float, exposure_time: float) -> Frame:
-    times = np.float32(factor)
-
-    def scale(planes: Planes, start: int, stop: int) -> Planes:
-        variance = None if planes.variance is None else planes.variance * (times * times)
-        return planes._replace(data=planes.data * times, variance=variance)
-
-    cards = {
-        "ORIGTEXP": (frame.phu.get("ORIGTEXP", frame.exposure_time), "Exposure time as observed"),
-        "EXPTIME": exposure_time,
-    }
-    return frame.map_rows(scale).with_cards(phu=cards)
 
 
 class ResampleToCommonFrame(Params):
@@ -318,7 +285,8 @@ def resample_to_common_frame(
         ratio = algorithms.resample.noise_correlation(inverse, params.interpolant, (ny, nx))
         moved = _on_grid(engine.held(frame), inverse, (ny, nx), params)
         cards = {
-            "VARRATIO": (ratio, "Pixel variance after / before resampling"),
+            "VARRATIO": (ratio * variance_ratio(frame), "Variance / that of wide apertures"),
+            "NOISECOR": None,
             "DATASEC": f"[1:{nx},1:{ny}]",
             "JFACTOR": (abs(inverse.determinant), "Area of an output pixel in input pixels"),
         }

@@ -13,14 +13,26 @@ from f2yaml.interpreter.errors import FrameMismatch, TooFewFrames
 from f2yaml.interpreter.frame import Frame, require_same
 from f2yaml.interpreter.pixels import Array, Planes
 from f2yaml.interpreter.primitives.sources import need_objmask
-from f2yaml.interpreter.registry import Params, Reported, Streams, between_streams
+from f2yaml.interpreter.primitives.stack_headers import stack_cards
+from f2yaml.interpreter.registry import Params, Reported, Streams, between_streams, group
 from pydantic import Field
 
 SAMPLE_ROWS = 128  # of 2048: a quarter of a million pixels, 2e-3 of the pixel noise on a level
 
 
-class SkyCorrect(Params):
-    """Parameters of ``skyCorrect``."""
+class Subtraction(Params):
+    """Parameters of every step that subtracts a sky."""
+
+    scale_sky: bool = Field(True, description="scale the sky to leave no background")
+    offset_sky: bool = Field(False, description="shift the sky to leave no background")
+    reset_sky: bool = Field(False, description="add the background back as a constant")
+    threshold: float = Field(
+        0.001, gt=0, description="accuracy of the scaling, as share of the sky"
+    )
+
+
+class SkyCombination(Params):
+    """Parameters of every step that combines skies."""
 
     operation: Literal["median", "mean"] = Field(
         "median", description="how the skies of a frame are combined"
@@ -34,12 +46,10 @@ class SkyCorrect(Params):
     nhigh: int = Field(0, ge=0, description="minmax: highest samples to drop")
     mask_objects: bool = Field(True, description="leave objects out of the skies")
     dilation: float = Field(2.0, ge=0, description="growth of the object masks [pix]")
-    scale_sky: bool = Field(True, description="scale the sky to leave no background")
-    offset_sky: bool = Field(False, description="shift the sky to leave no background")
-    reset_sky: bool = Field(False, description="add the background back as a constant")
-    threshold: float = Field(
-        0.001, gt=0, description="accuracy of the scaling, as share of the sky"
-    )
+
+
+class SkyCorrect(Subtraction, SkyCombination):
+    """Parameters of ``skyCorrect``."""
 
 
 @between_streams("skyCorrect", suffix="_skyCorrected", stamps=("SUBSKY",), reads=("sky",))
@@ -78,14 +88,146 @@ def sky_correct(streams: Streams, params: SkyCorrect, *, engine: Engine = SERIAL
     neighbours = _neighbours(frames, skies)
     for frame in (*frames, *skies):
         require_same(frames[0], frame, "shape", "unit", step="skyCorrect")
-    grown = [_grown(sky, params, engine) for sky in skies] if params.mask_objects else None
-    if grown is not None:
-        skies = [sky.with_(objmask=mask) for sky, mask in zip(skies, grown, strict=True)]
+    return _corrected(frames, _masked(skies, params, "skyCorrect"), neighbours, params, engine)
+
+
+class StackSkyFrames(SkyCombination):
+    """Parameters of ``stackSkyFrames``."""
+
+
+@group("stackSkyFrames", suffix="_skyStacked", stamps=("STACKFRM",))
+def stack_sky_frames(
+    frames: Sequence[Frame], params: StackSkyFrames, *, engine: Engine = SERIAL
+) -> Reported:
+    """Combine sky frames into one sky, at the level of the first.
+
+    Parameters
+    ----------
+    frames : sequence of Frame, shape (ny, nx)
+    params : StackSkyFrames
+
+    Returns
+    -------
+    list of one Frame
+        A pixel that every frame masks is flagged.
+
+    Raises
+    ------
+    TooFewFrames
+        There is none.
+    FrameMismatch
+        Shapes or units differ, or `mask_objects` is set and a frame has no object mask.
+
+    References
+    ----------
+    Spec: primitives 8.4. Departures: as for skyCorrect, which needs no stacked skies; a single
+    frame is masked and flagged like any other.
+    """
+    if not frames:
+        raise TooFewFrames(
+            "stackSkyFrames got no frame", "there is no sky to combine", "check the stream"
+        )
+    for frame in frames[1:]:
+        require_same(frames[0], frame, "shape", "unit", step="stackSkyFrames")
+    skies = _masked(frames, params, "stackSkyFrames")
+    levels = np.array(engine.map(_level, skies))
+    everyone = np.arange(len(skies), dtype=np.int32)[None, :]
+    ny, nx = frames[0].shape
+    out = Planes(
+        engine.empty((ny, nx), np.float32),
+        engine.empty((ny, nx), np.float32),
+        engine.empty((ny, nx), np.uint16),
+    )
+    level = np.float32(levels[0])
+
+    def work(band: tuple[int, int]) -> None:
+        rows = slice(*band)
+        sky, noise, bits = _skies(read_band(skies, *band), levels, everyone, params)
+        assert out.variance is not None
+        assert out.mask is not None
+        out.data[rows], out.variance[rows] = sky[0] * level, noise[0] * (level * level)
+        out.mask[rows] = bits[0]
+
+    engine.map(work, engine.bands(ny, len(skies) * 11 * nx))
+    made = frames[0].with_planes(out).with_cards(*stack_cards(frames))
+    provenance = tuple(dict.fromkeys(row for f in frames for row in f.provenance))
+    return Reported(
+        [replace(made, objcat=None, skies=None, provenance=provenance)],
+        health=f"sky {levels[0]:.1f} e-/pix from {len(frames)} frames",
+    )
+
+
+class SubtractSky(Subtraction):
+    """Parameters of ``subtractSky``."""
+
+
+@between_streams(
+    "subtractSky", suffix="_skySubtracted", stamps=("SUBSKY",), reads=("sky",), guard=True
+)
+def subtract_sky(streams: Streams, params: SubtractSky, *, engine: Engine = SERIAL) -> Reported:
+    """Subtract the sky of the stream ``sky``: one for all frames, or one for each.
+
+    Parameters
+    ----------
+    streams : ``from`` with the frames, ``sky`` with one sky, or as many as frames in their order
+    params : SubtractSky
+
+    Returns
+    -------
+    stream ``to``
+        As for skyCorrect.
+
+    Raises
+    ------
+    TooFewFrames
+        The numbers do not fit.
+    FrameMismatch
+        Shapes or units differ.
+
+    References
+    ----------
+    Spec: primitives 8.5. Departure: the scale comes from a closed form.
+    """
+    frames, skies = streams["from"], streams["sky"]
+    if not frames:
+        return Reported({"to": []})
+    if len(skies) not in (1, len(frames)):
+        raise TooFewFrames(
+            f"subtractSky has {len(skies)} skies for {len(frames)} frames",
+            "it subtracts one sky from all, or from each its own",
+            "run stackSkyFrames before, or use associateSky and skyCorrect",
+        )
+    for frame in (*frames, *skies):
+        require_same(frames[0], frame, "shape", "unit", step="subtractSky")
+    whose = range(len(frames)) if len(skies) > 1 else [0] * len(frames)
+    neighbours = np.array([[n] for n in whose], dtype=np.int32)
+    alone = SkyCorrect(**params.model_dump(), mask_objects=False)
+    return _corrected(frames, _unmasked(skies), neighbours, alone, engine)
+
+
+def _corrected(
+    frames: Sequence[Frame],
+    skies: Sequence[Frame],
+    neighbours: Array,
+    params: SkyCorrect,
+    engine: Engine,
+) -> Reported:
     levels = np.array(engine.map(_level, skies))
     factors, offsets = _factors(frames, skies, levels, neighbours, params)
     made = _subtracted(frames, skies, levels, neighbours, factors, offsets, params, engine)
-    shown = float(np.median(levels))
-    return Reported({"to": made}, health=f"sky {shown:.1f} e-/pix")
+    return Reported({"to": made}, health=f"sky {float(np.median(levels)):.1f} e-/pix")
+
+
+def _masked(skies: Sequence[Frame], params: SkyCombination, step: str) -> Sequence[Frame]:
+    """Return skies with grown object masks, or without any."""
+    if not params.mask_objects:
+        return _unmasked(skies)
+    masks = [algorithms.morphology.dilate(need_objmask(s, step), params.dilation) for s in skies]
+    return [sky.with_(objmask=mask) for sky, mask in zip(skies, masks, strict=True)]
+
+
+def _unmasked(skies: Sequence[Frame]) -> list[Frame]:
+    return [sky.with_(objmask=None) if sky.has("objmask") else sky for sky in skies]
 
 
 def _neighbours(frames: Sequence[Frame], skies: Sequence[Frame]) -> Array:
@@ -110,10 +252,6 @@ def _neighbours(frames: Sequence[Frame], skies: Sequence[Frame]) -> Array:
     width = max(map(len, lists))
     padded = [entry + [-1] * (width - len(entry)) for entry in lists]
     return np.array(padded, dtype=np.int32)
-
-
-def _grown(sky: Frame, params: SkyCorrect, engine: Engine) -> Array:
-    return algorithms.morphology.dilate(need_objmask(sky, "skyCorrect"), params.dilation)
 
 
 def _level(frame: Frame) -> float:
@@ -150,7 +288,7 @@ def _sampled(frames: Sequence[Frame]) -> Planes:
 
 
 def _skies(
-    planes: Planes, levels: Array, neighbours: Array, params: SkyCorrect
+    planes: Planes, levels: Array, neighbours: Array, params: SkyCombination
 ) -> tuple[Array, Array, Array]:
     """Return the normalised sky of each frame for some rows: value, variance and bits."""
     made = algorithms.sky.sky_band(

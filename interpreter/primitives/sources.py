@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 from f2yaml.interpreter import algorithms
 from f2yaml.interpreter.algorithms.tan import affine_between
+from f2yaml.interpreter.dq import DQ
 from f2yaml.interpreter.errors import FrameMismatch, TooFewFrames
 from f2yaml.interpreter.frame import Frame
-from f2yaml.interpreter.pixels import Array
+from f2yaml.interpreter.pixels import Array, Planes
 from f2yaml.interpreter.registry import Params, Reported, Streams, between_streams, per_frame
 from pydantic import Field
 
@@ -91,6 +93,42 @@ def dilate_object_mask(frame: Frame, params: DilateObjectMask) -> Frame:
     """
     mask = need_objmask(frame, "dilateObjectMask")
     return frame.with_(objmask=algorithms.morphology.dilate(mask, params.dilation))
+
+
+class AddObjectMaskToDQ(Params):
+    """Parameters of ``addObjectMaskToDQ``: none."""
+
+
+@per_frame("addObjectMaskToDQ", suffix="_objectMaskAdded")
+def add_object_mask_to_dq(frame: Frame, params: AddObjectMaskToDQ) -> Frame:
+    """Flag the pixels of objects as bad (1), so that stacks and levels leave them out.
+
+    Frames never change: a stream that held the frame before still has the quality bits without
+    objects, and the object mask stays beside them.
+
+    Parameters
+    ----------
+    frame : Frame, shape (ny, nx)
+    params : AddObjectMaskToDQ
+
+    Raises
+    ------
+    FrameMismatch
+        The frame has no object mask.
+
+    References
+    ----------
+    Spec: primitives 9.3.
+    """
+    if not frame.has("objmask"):
+        need_objmask(frame, "addObjectMaskToDQ")
+
+    def flag(planes: Planes, start: int, stop: int) -> Planes:
+        assert planes.objmask is not None
+        bits = np.where(planes.objmask != 0, np.uint16(DQ.BAD_PIXEL), np.uint16(0))
+        return planes._replace(mask=bits if planes.mask is None else planes.mask | bits)
+
+    return frame.map_rows(flag, adds=["mask"])
 
 
 def need_objmask(frame: Frame, step: str) -> Array:

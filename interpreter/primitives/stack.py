@@ -10,10 +10,11 @@ import numpy as np
 from f2yaml.interpreter import algorithms
 from f2yaml.interpreter.engine import SERIAL, Engine, read_band
 from f2yaml.interpreter.errors import FrameMismatch, TooFewFrames
-from f2yaml.interpreter.frame import Card, Frame, require_same
+from f2yaml.interpreter.frame import Frame, require_same
 from f2yaml.interpreter.pixels import InMemory, Planes
+from f2yaml.interpreter.primitives.stack_headers import Weights, stack_cards, variance_ratio
 from f2yaml.interpreter.registry import Params, Reported, group
-from pydantic import Field
+from pydantic import Field, model_validator
 
 
 class Combine(Params):
@@ -56,7 +57,12 @@ def require_equal_times(frames: Sequence[Frame], step: str, tolerance: float = 0
             )
 
 
-def combine_frames(frames: Sequence[Frame], params: Combine, engine: Engine) -> Frame:
+def combine_frames(
+    frames: Sequence[Frame],
+    params: Combine,
+    engine: Engine,
+    weights: Weights | None = None,
+) -> Frame:
     """Combine frames into one, in row bands; the first gives name and headers.
 
     Parameters
@@ -64,6 +70,8 @@ def combine_frames(frames: Sequence[Frame], params: Combine, engine: Engine) -> 
     frames : sequence of Frame, shape (ny, nx), one unit
     params : Combine
     engine : Engine
+    weights : Weights, optional
+        One for each frame; the frames then have a variance, and the operation is the mean.
 
     Raises
     ------
@@ -96,21 +104,28 @@ def combine_frames(frames: Sequence[Frame], params: Combine, engine: Engine) -> 
     def work(band: tuple[int, int]) -> None:
         start, stop = band
         planes = read_band(frames, start, stop)
-        made = algorithms.combine.combine(
-            planes.data,
-            planes.variance if "variance" in present else None,
-            planes.mask if "mask" in present and params.apply_dq else None,
-            operation=params.operation,
-            reject=params.reject_method,
-            lsigma=params.lsigma,
-            hsigma=params.hsigma,
-            nlow=params.nlow,
-            nhigh=params.nhigh,
-            mclip=params.mclip,
-            max_iters=params.max_iters,
-            signal_error=params.signal_error,
+        variance = planes.variance if "variance" in present else None
+        mask = planes.mask if "mask" in present and params.apply_dq else None
+        rules: dict[str, Any] = {
+            "reject": params.reject_method,
+            "lsigma": params.lsigma,
+            "hsigma": params.hsigma,
+            "nlow": params.nlow,
+            "nhigh": params.nhigh,
+            "mclip": params.mclip,
+            "max_iters": params.max_iters,
+            "signal_error": params.signal_error,
             **factors,
-        )
+        }
+        if weights is None:
+            made = algorithms.combine.combine(
+                planes.data, variance, mask, operation=params.operation, **rules
+            )
+        else:
+            assert variance is not None
+            made = algorithms.weighted.weighted_mean(
+                planes.data, variance, mask, weights.shares, **rules
+            )
         assert out.variance is not None
         out.data[start:stop] = made.data
         out.variance[start:stop] = made.variance
@@ -123,7 +138,7 @@ def combine_frames(frames: Sequence[Frame], params: Combine, engine: Engine) -> 
         objcat=None,
         skies=None,
         provenance=tuple(dict.fromkeys(row for f in frames for row in f.provenance)),
-    ).with_cards(*_stack_cards(frames))
+    ).with_cards(*stack_cards(frames, weights))
 
 
 def _levels(frames: Sequence[Frame], params: Combine) -> dict[str, Any]:
@@ -139,42 +154,6 @@ def _levels(frames: Sequence[Frame], params: Combine) -> dict[str, Any]:
     return {mode: algorithms.normalize.normalization_factors(data, mask, mode=mode)}
 
 
-def _stack_cards(frames: Sequence[Frame]) -> tuple[dict[str, Card], dict[str, Card]]:
-    """Return the primary and SCI cards that describe a stack."""
-    first, count = frames[0], len(frames)
-    times = [f.exposure_time for f in frames]
-    airmass = [float(a) for f in frames if (a := f.describe("airmass")) is not None]
-    phu: dict[str, Card] = {
-        "NCOMBINE": (count, "Number of frames combined"),
-        "TEXPTIME": (math.fsum(times), "Total exposure time [s]"),
-        "EXPMEAN": (math.fsum(times) / count, "Mean exposure time of a frame [s]"),
-        "DATALAB": f"{str(first.phu.get('DATALAB', '')).removesuffix('-STACK')}-STACK",
-    }
-    if airmass:
-        phu["AIRMASS"] = (math.fsum(airmass) / len(airmass), "Mean airmass of the frames")
-    starts = [t for f in frames if (t := f.describe("ut_datetime")) is not None]
-    if starts:
-        phu["STKBEG"] = (min(starts).isoformat(), "Start of the first exposure [UTC]")
-        phu["STKEND"] = (max(starts).isoformat(), "Start of the last exposure [UTC]")
-    for number, frame in enumerate(frames, 1):
-        key = f"IMCMB{number:03d}" if number < 1000 else f"IMC{number:05d}"
-        phu[key] = str(frame.phu.get("ORIGNAME", frame.name))
-    sci: dict[str, Card] = {}
-    noises = [float(f.sci["RDNOISE"]) for f in frames if "RDNOISE" in f.sci]
-    if len(noises) == count:
-        rms = math.sqrt(math.fsum(n * n for n in noises)) / count
-        sci["RDNOISE"] = (rms, "Readout noise of the mean [electron]")
-    gains = [float(f.sci["GAIN"]) for f in frames if f.sci.get("GAIN")]
-    if len(gains) == count:
-        sci["GAIN"] = count / math.fsum(1 / g for g in gains)
-    ratios = [float(f.sci["VARRATIO"]) for f in frames if "VARRATIO" in f.sci]
-    if len(ratios) == count:
-        factor = 1 / math.sqrt(math.fsum(ratios) / count)
-        sci["VARRATIO"] = None
-        sci["NOISECOR"] = (factor, "Noise of a wide aperture / sqrt(sum of VAR)")
-    return phu, sci
-
-
 class StackFrames(Combine):
     """Parameters of ``stackFrames``."""
 
@@ -183,6 +162,17 @@ class StackFrames(Combine):
         ge=0,
         description="varclip: share of the signal by which frames may differ (seeing, centring)",
     )
+    weight: Literal["none", "variance", "seeing"] = Field(
+        "none",
+        description="weight of a whole frame in the mean: none; variance, by its sky noise; "
+        "seeing, by sky noise and FWHM, for faint point sources",
+    )
+
+    @model_validator(mode="after")
+    def _weighted_mean(self) -> StackFrames:
+        if self.weight != "none" and self.operation != "mean":
+            raise ValueError(f"weight {self.weight} goes with operation mean, not {self.operation}")
+        return self
 
 
 @group("stackFrames", suffix="_stack", stamps=("STACKFRM",))
@@ -202,7 +192,16 @@ def stack_frames(
     TooFewFrames
         Fewer than two frames.
     FrameMismatch
-        Shapes, units or filters differ.
+        Shapes, units or filters differ, or a weight cannot be measured.
+
+    Notes
+    -----
+    With ``weight: variance`` a frame counts as 1 / V, with V the median of its variance plane in
+    good pixels away from sources. All pixels of a frame count alike, so that one that happens to
+    be high is not held down for its own photon noise (spec 5.3). V is the variance that wide
+    apertures see: what interpolation took from single pixels is put back (VARRATIO, NOISECOR), or
+    frames would gain weight by being smoothed. ``seeing`` takes 1 / (V FWHM^2), which is best for
+    the signal-to-noise of a faint star. The variance of the stack is that of the weighted mean.
 
     References
     ----------
@@ -219,8 +218,77 @@ def stack_frames(
         )
     for frame in frames[1:]:
         require_same(frames[0], frame, "filter_name", step="stackFrames")
-    made = combine_frames(frames, params, engine)
-    return Reported([made], health=f"{len(frames)} frames, noise {_noise(made):.2f} e-/pix")
+    weights, notes = frame_weights(frames, params.weight)
+    made = combine_frames(frames, params, engine, weights)
+    health = f"{len(frames)} frames, noise {_noise(made):.2f} e-/pix"
+    if weights is not None:
+        shares = weights.shares * len(frames)
+        health += f", weights {min(shares):.2f}-{max(shares):.2f}"
+    return Reported([made], health=health, notes=notes)
+
+
+def frame_weights(
+    frames: Sequence[Frame], weight: Literal["none", "variance", "seeing"]
+) -> tuple[Weights | None, tuple[str, ...]]:
+    """Return the weights of frames, None for equal ones, and what had to be assumed.
+
+    Raises
+    ------
+    FrameMismatch
+        A frame has no variance to speak of, or no frame has a seeing.
+    """
+    if weight == "none":
+        return None, ()
+    variances = np.array([sky_variance(frame) for frame in frames])
+    inverse = np.array([variance_ratio(frame) for frame in frames]) / variances
+    notes: tuple[str, ...] = ()
+    if weight == "seeing":
+        sizes = [float(f.phu.get("FWHMPIX", math.nan)) for f in frames]
+        known = [size for size in sizes if size > 0]
+        if not known:
+            raise FrameMismatch(
+                "stackFrames: no frame has a seeing (FWHMPIX)",
+                "weight: seeing needs the FWHM of stars",
+                "run detectSources before, or use weight: variance",
+            )
+        unknown = [f.name for f, size in zip(frames, sizes, strict=True) if not size > 0]
+        if unknown:
+            notes = (
+                f"stackFrames: no stars to measure the seeing of {', '.join(unknown)}; "
+                "the median of the others is taken",
+            )
+        typical = float(np.median(known))
+        inverse /= np.array([size if size > 0 else typical for size in sizes]) ** 2
+    return Weights(weight, inverse / inverse.sum(), variances), notes
+
+
+def sky_variance(frame: Frame) -> float:
+    """Return the median variance of the good pixels of a frame away from its sources.
+
+    Raises
+    ------
+    FrameMismatch
+        There is no such pixel, or no variance plane.
+    """
+    step = max(1, frame.shape[0] // 128)  # a median over 128 rows: good to 1e-3
+    found = []
+    for y in range(step // 2, frame.shape[0], step):
+        rows = frame.pixels.rows(y, y + 1)
+        if rows.variance is None:
+            break
+        good = np.isfinite(rows.variance) & (rows.variance > 0)
+        for flags in (rows.mask, rows.objmask):
+            if flags is not None:
+                good &= flags == 0
+        found.append(rows.variance[good])
+    values = np.concatenate(found) if found else np.empty(0)
+    if not values.size:
+        raise FrameMismatch(
+            f"stackFrames: {frame.name} has no variance in good pixels",
+            "frames are weighted by their noise",
+            "run addVAR before, take the frame out of the list, or use weight: none",
+        )
+    return float(np.median(values))
 
 
 def _noise(frame: Frame) -> float:

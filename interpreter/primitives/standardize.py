@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from datetime import datetime
 from functools import lru_cache
 from importlib.metadata import version
-from typing import Literal
 
 import numpy as np
 from f2yaml.interpreter import algorithms
+from f2yaml.interpreter.algorithms.tan import Tan
 from f2yaml.interpreter.dq import DQ
-from f2yaml.interpreter.errors import BadInput, FrameMismatch
+from f2yaml.interpreter.engine import SERIAL, Engine
+from f2yaml.interpreter.errors import BadInput, FrameMismatch, Problem
 from f2yaml.interpreter.f2 import detector
 from f2yaml.interpreter.f2.illumination import illumination_mask
+from f2yaml.interpreter.f2.names import root_of
 from f2yaml.interpreter.frame import Card, Frame, require_same
+from f2yaml.interpreter.headers import utc_now
 from f2yaml.interpreter.pixels import Array, Planes
-from f2yaml.interpreter.pointing import pointing_table
-from f2yaml.interpreter.registry import Params, per_frame
+from f2yaml.interpreter.pointing import Way, contradictions, repaired
+from f2yaml.interpreter.registry import Params, Reported, group, per_frame
+from f2yaml.schema.modes import MEANING as MODE_MEANING
 from pydantic import Field
 
 #: Keywords that the reduction cannot do without, and what each is for.
@@ -29,8 +34,11 @@ ESSENTIAL = {
 class Prepare(Params):
     """Parameters of ``prepare``."""
 
-    bad_wcs: Literal["exit", "ignore"] = Field(
-        "exit", description="what to do when a header position contradicts the offsets"
+    bad_wcs: Way = Field(
+        "exit",
+        description="what to do when a header position contradicts the offsets: exit; fix it by "
+        "the offsets from a good frame; new positions for all frames from target and offsets; "
+        "ignore it",
     )
     limit_arcsec: float = Field(
         30.0, ge=2, description="largest accepted distance from the expected pointing [arcsec]"
@@ -51,35 +59,73 @@ def check_raw(frames: Sequence[Frame], params: Prepare) -> list[str]:
     NotSupported
         Another instrument, spectroscopy, or a mask.
     BadInput
-        A keyword is missing, or pointings contradict offsets and `bad_wcs` is ``exit``.
+        Keywords are missing or have no meaning, arrays are not all of one size (all frames are
+        named), or pointings contradict offsets and `bad_wcs` is ``exit``.
     """
     from f2yaml.interpreter.f2.tags import refuse_or_warn
 
     notes = [note for frame in frames for note in refuse_or_warn(frame.headers)]
+    problems: list[Problem] = []
     for frame in frames:
-        for key, why in ESSENTIAL.items():
-            if frame.phu.get(key) is None:
-                raise BadInput(
-                    f"{frame.name} has no keyword {key}", why, "take the frame out of the list"
-                )
-        _figures(frame)
-    if params.bad_wcs == "exit":
-        table = pointing_table(frames, flag_arcsec=params.relative_limit_arcsec)
-        wrong = [
-            row
-            for row in table
-            if row.separation > params.limit_arcsec
-            or row.relative_separation > params.relative_limit_arcsec
-        ]
-        if wrong:
-            listed = ", ".join(f"{r.name} ({r.relative_separation:.1f} arcsec)" for r in wrong)
+        try:
+            _check_header(frame, frames[0])
+            if params.bad_wcs in ("exit", "ignore"):
+                _ = frame.wcs  # raises where it describes no place on the sky
+        except BadInput as error:
+            problems += error.problems
+    if problems:
+        raise BadInput(problems=problems)
+    return [*notes, *_check_pointing(frames, params)]
+
+
+def _check_header(frame: Frame, first: Frame) -> None:
+    """Raise BadInput unless the header says all that `prepare` needs; `first` gives the size."""
+    for key, why in ESSENTIAL.items():
+        if frame.phu.get(key) is None:
             raise BadInput(
-                f"header positions contradict the telescope offsets: {listed}",
-                "such frames would be stacked in the wrong place",
-                "look at them with `f2yaml run checkWCS`, take them out of the list, or accept "
-                "them with -p prepare:bad_wcs=ignore",
+                f"{frame.name} has no keyword {key}", why, "take the frame out of the list"
             )
-    return notes
+    coadds = frame.phu.get("COADDS", 1)
+    if isinstance(coadds, bool) or not isinstance(coadds, int) or coadds < 1:
+        raise BadInput(
+            f"COADDS of {frame.name} is {coadds}",
+            "times, noise and saturation follow from the number of exposures summed",
+            "correct it, or take the frame out of the list",
+        )
+    _ = frame.exposure_time  # raises where it is no time
+    _figures(frame)
+    sizes = [[f.sci.get(f"NAXIS{n}") for n in (1, 2)] for f in (frame, first)]
+    if sizes[0] != sizes[1]:
+        raise BadInput(
+            f"{frame.name} has {sizes[0][0]} x {sizes[0][1]} pixels, "
+            f"{first.name} {sizes[1][0]} x {sizes[1][1]}",
+            "the detector has one size; pixels of such frames do not correspond",
+            "take one of them out of the list",
+        )
+
+
+def _check_pointing(frames: Sequence[Frame], params: Prepare) -> list[str]:
+    """Compare header positions with the offsets; return what is done about it."""
+    limits = (params.limit_arcsec, params.relative_limit_arcsec)
+    if params.bad_wcs == "new":
+        count = len(repaired(frames, "new", *limits))
+        return [f"prepare: positions of {count} frames are made of target and offsets"] * (
+            count > 0
+        )
+    wrong = contradictions(frames, *limits)
+    if not wrong:
+        return []
+    listed = ", ".join(f"{r.name} ({r.relative_separation:.1f} arcsec)" for r in wrong)
+    if params.bad_wcs == "exit":
+        raise BadInput(
+            f"header positions contradict the telescope offsets: {listed}",
+            "such frames would be stacked in the wrong place",
+            "look at them with `f2yaml run checkWCS`, take them out of the list, repair them with "
+            "-p prepare:bad_wcs=fix, or accept them with -p prepare:bad_wcs=ignore",
+        )
+    repaired(frames, params.bad_wcs, *limits)  # raises where there is nothing to repair them by
+    done = "are replaced" if params.bad_wcs == "fix" else "are kept, as bad_wcs=ignore asks"
+    return [f"prepare: header positions that contradict the telescope offsets {done}: {listed}"]
 
 
 @per_frame(
@@ -89,7 +135,9 @@ def check_raw(frames: Sequence[Frame], params: Prepare) -> list[str]:
     guard=True,
     check=check_raw,
 )
-def prepare(frame: Frame, params: Prepare) -> Frame:
+def prepare(
+    frame: Frame, params: Prepare, *, mode: str = "sq", pointing: Tan | None = None
+) -> Frame:
     """Turn a raw exposure into a float image with standard headers.
 
     Parameters
@@ -97,6 +145,10 @@ def prepare(frame: Frame, params: Prepare) -> Frame:
     frame : Frame, shape (ny, nx), adu
         Raw frame; a third axis of length one is dropped, integers become float32.
     params : Prepare
+    mode : str
+        sq, ql or qa; what a database needs to know of a product (PROCMODE).
+    pointing : Tan, optional
+        World coordinates that replace those of the header (`bad_wcs`).
 
     Raises
     ------
@@ -111,18 +163,21 @@ def prepare(frame: Frame, params: Prepare) -> Frame:
     figures = _figures(frame)
     ny, nx = frame.shape[-2:]
     section = f"[1:{nx},1:{ny}]"
-    scale = frame.wcs.pixel_scale()
-    origname = frame.phu.get("ORIGNAME", frame.name)
+    wcs = frame.wcs if pointing is None else pointing
+    scale = wcs.pixel_scale()
+    origname = frame.phu.get("ORIGNAME", f"{root_of(frame.name)}.fits")  # however it was packed
     phu: dict[str, Card] = {
         "ORIGNAME": (origname, "Original filename prior to processing"),
         "PROCSOFT": ("f2yaml", "Data reduction software"),
         "PROCSVER": (version("f2yaml"), "Version of the data reduction software"),
-        "PROCMODE": ("sq", "Reduction mode: science quality"),
+        "PROCMODE": (mode, f"Reduction mode: {MODE_MEANING[mode]}"),
         "FILTER": (frame.describe("filter_name", pretty=True), "Combined filter name"),
         "PIXSCALE": (scale, "Pixel scale [arcsec/pixel]"),
         "GAIN": None,
         "RDNOISE": None,
     }
+    if pointing is not None:
+        phu["BADWCS"] = (params.bad_wcs, "How the header position was replaced")
     sci: dict[str, Card] = {
         "EXTNAME": "SCI",
         "EXTVER": 1,
@@ -148,7 +203,7 @@ def prepare(frame: Frame, params: Prepare) -> Frame:
     def as_float(planes: Planes, start: int, stop: int) -> Planes:
         return planes._replace(data=planes.data.astype(np.float32))
 
-    return frame.map_rows(as_float).with_cards(phu, sci).with_wcs(frame.wcs)
+    return frame.map_rows(as_float).with_cards(phu, sci).with_wcs(wcs)
 
 
 def _figures(frame: Frame) -> dict[str, float]:
@@ -225,6 +280,8 @@ def add_dq(
         if given is not None:
             require_same(frame, given, "shape", step="addDQ")
             static |= given.data.astype(np.uint16)
+    if "DARK" in frame.tags:  # darks see no light anywhere, whatever a mask made of flats says
+        static &= ~np.uint16(DQ.UNILLUMINATED)
     cards: dict[str, Card] = {}
     if params.add_illum_mask and "DARK" not in frame.tags:
         if illum_mask is not None:
@@ -233,6 +290,7 @@ def add_dq(
         else:
             static |= _circle(shape)
         cards["ILLUMASK"] = (params.illum_mask or "circle", "Illumination mask")
+        cards["ADILLMSK"] = (utc_now(), "UT time of addIllumMaskToDQ")
     saturation, nonlinear = float(frame.sci["SATLEVEL"]), float(frame.sci["NONLINEA"])
     data = frame.data
     hidden = algorithms.saturation.hidden_saturation(
@@ -247,6 +305,71 @@ def add_dq(
         return planes._replace(mask=mask)
 
     return frame.with_(data=data).map_rows(flag, adds=["mask"]).with_cards(phu=cards)
+
+
+class AddLatencyToDQ(Params):
+    """Parameters of ``addLatencyToDQ``."""
+
+    time: float = Field(120.0, gt=0, description="how long a bright exposure is remembered [s]")
+    non_linear: bool = Field(False, description="pixels in the non-linear regime leave a ghost too")
+
+
+@group("addLatencyToDQ", suffix="_latencyAdded", stamps=("ADLATNCY",))
+def add_latency_to_dq(
+    frames: Sequence[Frame], params: AddLatencyToDQ, *, engine: Engine = SERIAL
+) -> Reported:
+    """Flag pixels (8) that were saturated in a frame taken shortly before.
+
+    Parameters
+    ----------
+    frames : sequence of Frame, shape (ny, nx)
+        With quality bits, in any order.
+    params : AddLatencyToDQ
+
+    Raises
+    ------
+    FrameMismatch
+        A frame has no quality bits or no time, or shapes differ.
+
+    References
+    ----------
+    Spec: primitives 5.1, step 6 (``latency`` of addDQ): there, as here, the times are those at
+    which exposures start. A step of its own, as it needs the frames of a stream together; insert
+    it after addDQ.
+    """
+    wanted = np.uint16(DQ.SATURATED | (DQ.NON_LINEAR if params.non_linear else 0))
+    ghosts: list[tuple[datetime, Array]] = []
+    settled = [engine.settle(frame) for frame in frames]
+    for frame in settled:
+        require_same(frames[0], frame, "shape", step="addLatencyToDQ")
+        start = frame.describe("ut_datetime")
+        mask = frame.mask
+        if mask is None or start is None:
+            lacking = "date" if start is None else "quality bits"
+            raise FrameMismatch(
+                f"addLatencyToDQ: {frame.name} has no {lacking}",
+                "pixels saturated shortly before a frame are flagged in it",
+                "run addDQ before, or leave the step out",
+            )
+        ghosts.append((start, np.packbits((mask & wanted) != 0, axis=1)))
+    made, flagged = [], 0
+    for frame, (start, _) in zip(settled, ghosts, strict=True):
+        lit = np.zeros_like(ghosts[0][1])
+        for then, ghost in ghosts:
+            if 0 < (start - then).total_seconds() < params.time:
+                lit |= ghost
+        flagged += int(np.unpackbits(lit, axis=1, count=frame.shape[1]).sum())
+        made.append(frame.map_rows(_ghosted(lit)))
+    return Reported(made, health=f"{flagged / max(1, len(frames)):.0f} pixels a frame")
+
+
+def _ghosted(lit: Array) -> Callable[[Planes, int, int], Planes]:
+    def flag(planes: Planes, start: int, stop: int) -> Planes:
+        assert planes.mask is not None
+        bits = np.unpackbits(lit[start:stop], axis=1, count=planes.mask.shape[1])
+        return planes._replace(mask=planes.mask | bits.astype(np.uint16) * np.uint16(DQ.COSMIC_RAY))
+
+    return flag
 
 
 class AddVAR(Params):

@@ -94,6 +94,23 @@ def test_rotation_and_magnification() -> None:
     assert_allclose(found.shift, (60, -75), atol=1e-6)
 
 
+def test_the_search_for_a_rotation_uses_the_brightest_sources() -> None:
+    rng = np.random.default_rng(15)
+    x, y = rng.uniform(0, SIZE, (2, 60))
+    faint, faint_ref = rng.uniform(0, SIZE, (2, 200)), rng.uniform(0, SIZE, (2, 200))
+    c, s = np.cos(0.04), np.sin(0.04)
+    u, v = c * x - s * y + 40.0, s * x + c * y - 42.0
+    flux = np.r_[np.ones(200), np.full(60, 10.0)]  # true stars come last in both lists
+    found = align(
+        np.r_[faint[0], x], np.r_[faint[1], y], None,
+        np.r_[faint_ref[0], u], np.r_[faint_ref[1], v], None,
+        first_pass_pix=60, match_radius_pix=RADIUS, rotate=True, flux=flux, flux_ref=flux,
+    )  # fmt: skip
+    assert found is not None
+    # Chance pairs within the radius are clipped; 0.01 is their leftover pull on 60 exact pairs.
+    assert_allclose(found.matrix, [[c, -s], [s, c]], atol=1e-5)
+
+
 def test_only_what_is_asked_for_is_fitted() -> None:
     x, y = np.array([0.0, 100.0, 0.0, 100.0]), np.array([0.0, 0.0, 100.0, 100.0])
     c, s = 1.01 * np.cos(0.01), 1.01 * np.sin(0.01)

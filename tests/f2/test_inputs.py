@@ -74,7 +74,7 @@ def test_a_list_that_includes_itself_is_named_with_the_chain(folder: Path) -> No
 def test_a_file_named_twice_is_named(folder: Path) -> None:
     (folder / "all.lis").write_text("b.fits\n./a.fits\n")
     assert faults(["a.fits", "@all.lis"]) == ["a.fits is named twice"]
-    with pytest.raises(RequestError, match=r"in the command line and in all.lis:2"):
+    with pytest.raises(RequestError, match=r"on the command line and in all.lis:2"):
         expand(["a.fits", "@all.lis"])
     assert names(["a.fits", "a.fits"], duplicates=True) == ["a.fits", "a.fits"]
 

@@ -75,7 +75,7 @@ def test_an_unknown_parameter_is_shown_where_it_stands(bench: Bench) -> None:
         "stackFrames has no parameter `nlo`",
     ]
     assert found[0].fix.startswith("did you mean `hsigma`? (`f2yaml show stackFrames` lists all ")
-    assert (found[0].where.line, found[0].where.column) == (5, 21)
+    assert (found[0].where.line, found[0].where.column) == (5, 12)
     assert "typo cannot change the science" in found[0].why
 
 
@@ -169,13 +169,14 @@ def test_a_setting_that_would_have_no_effect(
 
 
 def test_an_unknown_recipe_parameter(bench: Bench) -> None:
-    text = "parameters: {time: {default: 600.0, gt: 0}}\nsteps:\n  - {do: addOne}\n"
+    text = "parameters: {time: {default: 600.0, gt: 0}}\nsteps:\n"
+    text += "  - {do: addOne, with: {amount: $time}}\n"
     problem = only(bench, text, param=["tim=3"])
     assert "recipe test has no parameter `tim`" in problem.what
     assert problem.why == "its parameters are `time`"
     assert problem.fix == "did you mean `time`?"
     bad = only(bench, text, param=["time=-3"])
-    assert bad.what == "--param time=-3: is -3"
+    assert bad.what == "--param time=-3: is the number -3.0"
     assert bad.why == "it has to be greater than 0"
 
 
@@ -316,7 +317,7 @@ def test_a_step_is_not_done_twice(bench: Bench) -> None:
     done = [named(1, ADDONE="2020"), named(2), named(3, ADDONE="2020")]
     text = "steps:\n  - {do: rowNumber}\n  - {do: addOne}\n"
     with pytest.raises(
-        RequestError, match="addOne was done before on S20200104S0001.fits and 1 ot"
+        RequestError, match=r"addOne was done before on S20200104S0001.fits and 1 ot"
     ):
         bench.plan(text, done)
     with pytest.raises(RequestError, match=r"step 2 addOne \(test.yaml:5:"):
@@ -398,7 +399,7 @@ def test_a_calibration_step_can_be_left_out(bench: Bench) -> None:
     assert plan.steps == ()
     assert plan.notes == ("darkCorrect is left out, as do_cal=skip asks",)
     text = "steps:\n  - {do: darkCorrect, to: a, with: {do_cal: skip}}\n  - {do: tell, from: a}\n"
-    assert outline(bench.plan(text, [named(1)]).steps) == ["= main>a", "2 tell a>main"]
+    assert outline(bench.plan(text, [named(1)]).steps) == ["= main>a", "1 tell a>main"]
 
 
 def test_only_the_flats_that_come_without_darks_ask_for_one(bench: Bench) -> None:
@@ -406,7 +407,16 @@ def test_only_the_flats_that_come_without_darks_ask_for_one(bench: Bench) -> Non
     dark = named(3, OBSTYPE="DARK", t=2.0)
     text = "steps: [{do: makeLampFlat}]\n"
     assert bench.plan(text, [*flats, dark]).calls[0].resources == {}
-    with pytest.raises(MissingCalibration, match="no processed_dark fits S20200104S0001.fits"):
+    with pytest.raises(MissingCalibration, match=r"no processed_dark fits S20200104S0001.fits"):
         bench.plan(text, flats)
     bench.library = Library({"processed_dark": bench.folder / "d.fits"})
     assert list(bench.plan(text, flats).calls[0].resources["dark"].by_root) == ["S20200104S0001"]
+
+
+def test_frames_saved_twice_under_one_name_are_noted(bench: Bench) -> None:
+    text = "{do: addOne, write: true}, {do: addOne, write: true}, {do: addOne, write: {suffix: _x}}"
+    plan = bench.plan(f"steps: [{text}]", [named(1)])
+    assert plan.notes == (
+        "steps 1, 2 save frames as *_one.fits; the last are kept "
+        "(`write: {suffix: ...}` keeps each)",
+    )

@@ -101,7 +101,7 @@ def test_frames_of_another_shape_or_unit_are_named() -> None:
         FrameMismatch, match=r"stack: shape of S20200104S0075_test.fits is \(8, 8\)"
     ):
         require_same(left, right, "shape", step="stack")
-    with pytest.raises(FrameMismatch, match="unit of .* is electron, of .* adu"):
+    with pytest.raises(FrameMismatch, match=r"unit of .* is electron, of .* adu"):
         require_same(left, left.with_cards(sci={"BUNIT": "adu"}), "unit", step="stack")
 
 

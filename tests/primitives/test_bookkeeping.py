@@ -93,7 +93,7 @@ def test_numbers_of_frames_that_do_not_fit_are_refused(sources: int, targets: in
 
 def test_frames_of_other_exposures_are_never_paired() -> None:
     sources = [named(1, objmask=1), named(2, objmask=1)]
-    with pytest.raises(FrameMismatch, match="S20200104S0003_a.fits has no counterpart"):
+    with pytest.raises(FrameMismatch, match=r"S20200104S0003_a.fits has no counterpart"):
         carry(sources, [named(1), named(3)], "OBJMASK")
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from f2yaml.interpreter.errors import FrameMismatch, NotSupported, TooFewFrames
+from f2yaml.interpreter.errors import FrameMismatch, TooFewFrames
 from f2yaml.interpreter.frame import Frame, ProvenanceRow
 from f2yaml.interpreter.primitives.calibration import (
     DarkCorrect,
@@ -180,7 +180,7 @@ def test_what_went_into_a_lamp_flat_is_listed_once() -> None:
         (lambda: [lamp(1), dark(1, t=5)], FrameMismatch, "5 s, .* 2 s"),
         (lambda: [lamp(1), lamp(1, FILTER2="Ks_G0804")], FrameMismatch, "filter_name of"),
         (lambda: [lamp(1), lamp(1, LNRS=4)], FrameMismatch, "read_mode of"),
-        (lambda: [lamp(1, FILTER2="J_G0802")], NotSupported, "is a J flat"),
+        (lambda: [lamp(1, FILTER2="J_G0802")], FrameMismatch, "has no state of the lamp"),
         (lambda: [lamp(1), lamp(1)], TooFewFrames, "neither darks nor a processed dark"),
     ],
 )

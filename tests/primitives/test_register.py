@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
+from f2yaml.interpreter import algorithms
 from f2yaml.interpreter.algorithms.detect import OBJCAT_DTYPE
 from f2yaml.interpreter.algorithms.tan import Tan
 from f2yaml.interpreter.engine import Engine
@@ -16,12 +18,11 @@ from f2yaml.interpreter.primitives.register import (
     AdjustWCS,
     CheckWCS,
     ResampleToCommonFrame,
-    ScaleCounts,
     adjust_wcs_to_reference,
     check_wcs,
     resample_to_common_frame,
-    scale_counts_to_reference,
 )
+from f2yaml.interpreter.primitives.stack_scaling import ScaleCounts, scale_counts_to_reference
 from f2yaml.interpreter.registry import Reported
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -100,7 +101,7 @@ def test_rotated_instruments_point_along_the_position_angle() -> None:
 
 
 def test_prepared_frames_are_refused() -> None:
-    with pytest.raises(FrameMismatch, match="checkWCS: S20200104S0001.fits is prepared already"):
+    with pytest.raises(FrameMismatch, match=r"checkWCS: S20200104S0001.fits is prepared already"):
         check_wcs([pointed(1, 0, 0, PREPARE="2020-01-05T00:00:00")], CheckWCS())
 
 
@@ -178,6 +179,25 @@ def test_a_frame_with_too_few_sources_falls_back_to_offsets_and_says_so() -> Non
         adjust_wcs_to_reference(frames, AdjustWCS(fallback="none"))
 
 
+def test_a_solution_at_the_edge_of_the_search_is_not_believed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The sources would fit, but a better shift may lie outside."""
+    truth = field()
+    align = algorithms.match.align
+
+    def at_the_edge(*args: Any, **more: Any) -> Any:
+        found = align(*args, **more)
+        assert found is not None
+        return replace(found, interior=False)
+
+    monkeypatch.setattr(algorithms.match, "align", at_the_edge)
+    out = adjust_wcs_to_reference(catalogued(truth), AdjustWCS())
+    assert len(out.notes) == len(truth.frames) - 1
+    with pytest.raises(TooFewSources, match="cannot be aligned from its sources"):
+        adjust_wcs_to_reference(catalogued(truth), AdjustWCS(fallback="none"))
+
+
 def test_a_turned_frame_is_aligned_where_rotation_is_asked_for() -> None:
     truth = dither([(0, 0), (0, 0)], shape=(200, 200), stars=STARS, noise=False)
     frames = catalogued(truth, scatter=0.005)
@@ -195,13 +215,16 @@ def test_a_turned_frame_is_aligned_where_rotation_is_asked_for() -> None:
 
 def test_frames_without_tables_or_offsets_or_partner_are_refused() -> None:
     truth = field()
-    with pytest.raises(FrameMismatch, match="S20200104S0001_test.fits has no source table"):
+    with pytest.raises(FrameMismatch, match=r"S20200104S0001_test.fits has no source table"):
         adjust_wcs_to_reference(truth.frames, AdjustWCS())
     with pytest.raises(TooFewFrames, match="adjustWCSToReference got 1 frame"):
         adjust_wcs_to_reference(truth.frames[:1], AdjustWCS())
     lost = [truth.frames[0], truth.frames[1].with_cards(phu={"POFFSET": None})]
     with pytest.raises(FrameMismatch, match="has no telescope offsets"):
         adjust_wcs_to_reference(lost, AdjustWCS(method="offsets"))
+    turned = [truth.frames[0], truth.frames[1].with_cards(phu={"PA": 10.0})]
+    with pytest.raises(FrameMismatch, match=r"0002_test.fits has position angle 100 deg, .* 90"):
+        adjust_wcs_to_reference(turned, AdjustWCS(method="offsets"))
 
 
 # scaleCountsToReference ---------------------------------------------------------------------
@@ -304,20 +327,20 @@ def test_a_bad_pixel_does_not_spread_into_its_neighbours() -> None:
 
 
 def test_object_masks_and_source_tables_move_along() -> None:
-    truth = dither([(0, 0), (2, 1)], shape=(20, 20), stars=[(10, 10, 1000)], noise=False)
+    truth = dither([(0, 0), (-2, 1)], shape=(20, 20), noise=False)
     table = np.zeros(1, OBJCAT_DTYPE)
-    table["X_IMAGE"], table["Y_IMAGE"] = 13.0, 12.0  # 1-based: (12, 11) from 0, moved by (2, 1)
+    table["X_IMAGE"], table["Y_IMAGE"] = 9.0, 12.0  # 1-based: (10, 10) of the first, moved
     mask = np.zeros((20, 20), np.uint8)
-    mask[11, 12] = 1
+    mask[11, 8] = 1
     second = truth.frames[1].with_(objmask=mask, objcat=table)
     made = resampled([truth.frames[0], second]).frames[1]
     assert made.objcat is not None
     assert made.objmask is not None
     at = (made.objcat["X_IMAGE"][0] - 1, made.objcat["Y_IMAGE"][0] - 1)
-    assert_allclose(at, (12, 11), atol=1e-4)  # the grid begins 2 to the left and 1 down
-    assert made.objmask[11, 12] == 1
+    assert_allclose(at, (10, 11), atol=1e-4)  # the second frame makes the grid begin 1 lower
+    assert made.objmask[11, 10] == 1
     assert made.objmask.sum() == 1
-    assert table["X_IMAGE"][0] == 13.0
+    assert table["X_IMAGE"][0] == 9.0
 
 
 def test_any_rows_asked_for_are_the_rows_of_the_whole() -> None:

@@ -138,7 +138,7 @@ def test_a_seed_grows_by_a_disc(radius: float, pixels: int) -> None:
 
 
 def test_a_frame_without_mask_cannot_be_dilated() -> None:
-    with pytest.raises(FrameMismatch, match="dilateObjectMask: .* has no object mask"):
+    with pytest.raises(FrameMismatch, match=r"dilateObjectMask: .* has no object mask"):
         dilate_object_mask(flat_frame(1), DilateObjectMask())
 
 
@@ -208,5 +208,5 @@ def test_the_mask_of_exactly_one_frame_is_carried() -> None:
     ):
         with pytest.raises(TooFewFrames, match=text):
             transfer_object_mask(streams, TransferObjectMask())
-    with pytest.raises(FrameMismatch, match="transferObjectMask: .* has no object mask"):
+    with pytest.raises(FrameMismatch, match=r"transferObjectMask: .* has no object mask"):
         transfer_object_mask({"from": [flat_frame(1)], "to": [frame]}, TransferObjectMask())

@@ -89,7 +89,7 @@ def test_an_unknown_read_mode_is_refused(lnrs: int | None, text: str) -> None:
 
 
 def test_a_frame_without_exposure_time_is_refused() -> None:
-    with pytest.raises(BadInput, match="S20200104S0076.fits has no keyword EXPTIME"):
+    with pytest.raises(BadInput, match=r"S20200104S0076.fits has no keyword EXPTIME"):
         check_raw([raw(EXPTIME=None)], Prepare())
 
 
@@ -134,7 +134,8 @@ def test_one_frame_off_by_more_than_the_alignment_can_mend_is_named() -> None:
         check_raw(frames, Prepare())
     assert "S0001" not in str(error.value)
     assert "prepare:bad_wcs=ignore" in str(error.value)
-    assert check_raw(frames, Prepare(bad_wcs="ignore")) == []
+    (note,) = check_raw(frames, Prepare(bad_wcs="ignore"))
+    assert "are kept, as bad_wcs=ignore asks: S20200104S0003.fits (6.0 arcsec)" in note
     assert check_raw(frames, Prepare(relative_limit_arcsec=6.5)) == []
 
 
@@ -143,7 +144,7 @@ def test_an_error_common_to_all_frames_counts_only_beyond_the_absolute_limit() -
         return [pointed(10.0 * n, 0, n, wrong=by) for n in range(1, 4)]
 
     assert check_raw(off(29.0), Prepare()) == []
-    with pytest.raises(BadInput, match="S20200104S0001.fits"):
+    with pytest.raises(BadInput, match=r"S20200104S0001.fits"):
         check_raw(off(31.0), Prepare())
     assert check_raw(off(31.0), Prepare(limit_arcsec=32.0)) == []
 

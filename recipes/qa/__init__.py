@@ -1,0 +1,1 @@
+"""Shipped YAML documents; package data of f2yaml."""
