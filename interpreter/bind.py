@@ -1,23 +1,21 @@
-"""Recipe + registry + input headers -> a plan in which every name, value and stream is resolved.
+"""Recipe + registry -> steps in which every name, value and stream is resolved.
 
-Nothing is read but headers. All problems are collected and raised together.
+Nothing is read but the recipe. All problems are collected and raised together. What depends on
+the input frames is decided in `f2yaml.interpreter.planning`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from itertools import count
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from f2yaml.interpreter.errors import F2Error, MissingCalibration, Problem, RecipeError
-from f2yaml.interpreter.frame import Frame
+from f2yaml.interpreter.errors import Problem, RecipeError
 from f2yaml.interpreter.plan import (
     BoundStep,
     CallStep,
     PassStep,
-    Plan,
     RequireStep,
     Setting,
 )
@@ -25,19 +23,15 @@ from f2yaml.interpreter.registry import (
     AnyPrimitive,
     BetweenStreams,
     Params,
-    PerFrame,
     find,
 )
 from f2yaml.interpreter.settings import Override, convert, convert_parameter
 from f2yaml.schema.base import Fault
 from f2yaml.schema.compose import Condition, FlatCopy, FlatDo, FlatRecipe, FlatRequire, Ref
 from f2yaml.schema.predicate import evaluate, names
-from f2yaml.schema.problems import RequestError, did_you_mean
-from f2yaml.schema.recipe import Output, Write
+from f2yaml.schema.problems import did_you_mean
+from f2yaml.schema.recipe import Write
 from pydantic import ValidationError
-
-if TYPE_CHECKING:
-    from f2yaml.interpreter.resources import Finder
 
 SKIP, WRITE = "skip_primitive", "write_outputs"
 
@@ -157,7 +151,7 @@ class Binder:
                 write = Write() if self._boolean(override) else None
         if skip:
             self.left_out.setdefault(primitive.name, "skip_primitive asks")
-            return _passed(primitive, flat.source, flat.targets, conditions)
+            return passed(primitive, flat.source, flat.targets, conditions)
         params = self._params(primitive, settings, flat)
         targets = self._targets(flat, primitive)
         if params is None or targets is None:
@@ -356,7 +350,7 @@ class Binder:
                 )
 
 
-def _passed(
+def passed(
     primitive: AnyPrimitive,
     source: str,
     targets: Sequence[str],
@@ -398,124 +392,3 @@ def bind_recipe(
     """
     block = recipe.path.parent.name == "base"
     return Binder(recipe, overrides, arguments or {}, block=block).bind()
-
-
-def bind(
-    recipe: FlatRecipe,
-    inputs: Sequence[Frame],
-    finder: Finder,
-    overrides: Sequence[Override] = (),
-    arguments: Mapping[str, str] | None = None,
-) -> Plan:
-    """Bind a recipe to input frames.
-
-    Raises
-    ------
-    RecipeError
-        All problems of the recipe and its settings.
-    RequestError
-        The recipe is not for these inputs.
-    MissingCalibration
-        A required calibration is missing; candidates and reasons are in the message. In modes ql
-        and qa a step with ``do_cal`` at ``procmode`` is left out instead, with a note.
-    F2Error
-        A step would fail on these frames, by their headers.
-    """
-    from f2yaml.interpreter.applies import check_applies
-    from f2yaml.interpreter.resources import derive, merged
-
-    binder = Binder(recipe, overrides, arguments or {})
-    steps = binder.bind()
-    check_applies(recipe, inputs)
-    bound: list[BoundStep] = []
-    missing: list[Problem] = []
-    left_out = binder.left_out
-    notes: list[str] = []
-    inputs_only = True
-    numbers = count(1)  # of the steps that are left
-    for step in steps:
-        if isinstance(step, CallStep):
-            # What other streams hold, or a condition decides, is not known from headers alone.
-            if inputs_only and step.source == "main" and not step.conditions:
-                notes += _checked(step, inputs)
-            inputs_only = inputs_only and isinstance(step.primitive, PerFrame)
-            resources, problems = finder.provide(step.primitive, step.params, inputs)
-            policy = getattr(step.params, "do_cal", "force")
-            if problems and policy == "procmode" and finder.mode != "sq":
-                # Left out for all frames, though some may have it: they are combined later.
-                reason = f"{merged(problems, len(inputs))[0].what}, which {finder.mode} allows"
-            else:
-                reason = "do_cal=skip asks" if policy == "skip" else ""
-                missing += problems
-            if reason:
-                left_out[step.primitive.name] = reason
-                passed = _passed(step.primitive, step.source, step.targets, step.conditions)
-                bound += [passed] if passed else []
-                continue
-            step = replace(
-                step,
-                resources=resources,
-                derived=derive(step.primitive, step.params, inputs),
-                number=next(numbers),
-            )
-        bound.append(step)
-    if missing:
-        raise MissingCalibration(problems=merged(missing, len(inputs)))
-    return Plan(
-        recipe=recipe,
-        parameters=binder.parameters,
-        inputs=tuple(inputs),
-        steps=tuple(bound),
-        outputs=_outputs(recipe.outputs, left_out),
-        notes=(
-            *dict.fromkeys(notes),
-            *(f"{name} is left out, as {reason}" for name, reason in left_out.items()),
-            *_written_over(bound),
-        ),
-        mode=finder.mode,
-    )
-
-
-def _written_over(steps: Sequence[BoundStep]) -> list[str]:
-    """Return a note for each step whose saved frames a later one replaces."""
-    places: dict[str, list[int]] = {}
-    for step in steps:
-        if isinstance(step, CallStep) and step.write is not None:
-            places.setdefault(step.write.suffix or step.primitive.suffix, []).append(step.number)
-    return [
-        f"steps {', '.join(map(str, numbers))} save frames as *{suffix}.fits; the last are kept "
-        "(`write: {suffix: ...}` keeps each)"
-        for suffix, numbers in places.items()
-        if suffix and len(numbers) > 1
-    ]
-
-
-def _outputs(outputs: Mapping[str, Output], left_out: Iterable[str]) -> dict[str, Output]:
-    """Return the outputs, without a suffix that would claim a step which is left out."""
-    claims = {find(name).suffix for name in left_out} - {""}
-    return {
-        stream: output.model_copy(update={"suffix": ""}) if output.suffix in claims else output
-        for stream, output in outputs.items()
-    }
-
-
-def _checked(step: CallStep, frames: Sequence[Frame]) -> Sequence[str]:
-    """Let the step look at all headers; also refuse what it has done before."""
-    primitive = step.primitive
-    if primitive.guard:
-        done = [f for f in frames if primitive.guard in f.phu]
-        if done:
-            raise RequestError(
-                f"{primitive.name} was done before on {done[0].name}"
-                + (f" and {len(done) - 1} other frames" if len(done) > 1 else ""),
-                f"its header has {primitive.guard}; doing it twice would falsify the pixels",
-                "take a recipe for prepared frames, or leave the step out with "
-                f"-p {primitive.name}:skip_primitive=True",
-                step.where,
-            )
-    if primitive.check is None:
-        return ()
-    try:
-        return primitive.check(frames, step.params)
-    except F2Error as error:
-        raise error.at(step.where) from error

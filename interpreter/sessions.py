@@ -11,7 +11,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from f2yaml.interpreter.bind import bind
 from f2yaml.interpreter.calibrations import Calibrations, user_calibrations
 from f2yaml.interpreter.config import load_config
 from f2yaml.interpreter.engine import GIB, Engine
@@ -21,6 +20,7 @@ from f2yaml.interpreter.f2.tags import refuse_or_warn
 from f2yaml.interpreter.fits import check_layout
 from f2yaml.interpreter.frame import Frame
 from f2yaml.interpreter.plan import Plan
+from f2yaml.interpreter.planning import bind
 from f2yaml.interpreter.products import Writer
 from f2yaml.interpreter.progress import Progress
 from f2yaml.interpreter.registry import Table

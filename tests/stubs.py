@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pytest
 from f2yaml.interpreter import registry
-from f2yaml.interpreter.bind import bind
 from f2yaml.interpreter.calibrations import Found
 from f2yaml.interpreter.engine import SERIAL, Engine, read_band
 from f2yaml.interpreter.errors import FrameMismatch, MissingCalibration
@@ -20,6 +19,7 @@ from f2yaml.interpreter.frame import Frame
 from f2yaml.interpreter.headers import Headers
 from f2yaml.interpreter.pixels import InMemory, Planes
 from f2yaml.interpreter.plan import Plan
+from f2yaml.interpreter.planning import bind
 from f2yaml.interpreter.products import Writer
 from f2yaml.interpreter.registry import Params, Reported, Streams, Table
 from f2yaml.interpreter.resources import Finder

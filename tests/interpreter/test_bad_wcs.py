@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from astropy.io.fits import Header
 from f2yaml.interpreter.algorithms.tan import Tan, separation
-from f2yaml.interpreter.bind import bind
 from f2yaml.interpreter.calibrations import Calibrations
 from f2yaml.interpreter.engine import Engine
 from f2yaml.interpreter.errors import BadInput
 from f2yaml.interpreter.fits import write_frame
 from f2yaml.interpreter.frame import Frame
+from f2yaml.interpreter.planning import bind
 from f2yaml.interpreter.pointing import contradictions, repaired
 from f2yaml.interpreter.primitives.standardize import Prepare, check_raw, prepare
 from f2yaml.interpreter.products import Writer

@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 from astropy.io import fits
-from f2yaml.interpreter.bind import bind, bind_recipe
+from f2yaml.interpreter.bind import bind_recipe
 from f2yaml.interpreter.cli import main
 from f2yaml.interpreter.errors import MissingCalibration, RecipeError
 from f2yaml.interpreter.fits import read_frame
 from f2yaml.interpreter.plan import Plan
+from f2yaml.interpreter.planning import bind
 from f2yaml.interpreter.primitives.standardize import Prepare, prepare
 from f2yaml.interpreter.products import Writer
 from f2yaml.interpreter.refcat import REFCAT_DTYPE

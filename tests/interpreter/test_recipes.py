@@ -14,7 +14,7 @@ import pytest
 from f2_headers import raw_headers
 from f2yaml.interpreter import registry
 from f2yaml.interpreter.applies import check_applies
-from f2yaml.interpreter.bind import Binder, bind, bind_recipe
+from f2yaml.interpreter.bind import Binder, bind_recipe
 from f2yaml.interpreter.engine import Engine
 from f2yaml.interpreter.errors import RecipeError, RequestError
 from f2yaml.interpreter.events import FileWritten
@@ -22,6 +22,7 @@ from f2yaml.interpreter.fits import write_frame
 from f2yaml.interpreter.frame import Frame
 from f2yaml.interpreter.pixels import InMemory, Planes
 from f2yaml.interpreter.plan import BoundStep, CallStep, PassStep, RequireStep
+from f2yaml.interpreter.planning import bind
 from f2yaml.interpreter.products import Writer
 from f2yaml.interpreter.registry import AnyPrimitive, BetweenStreams, Group, PerFrame
 from f2yaml.interpreter.resources import Finder
