@@ -181,9 +181,9 @@ def markdown(report: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def place(text: str, page: Path) -> None:
+def place(text: str, page: Path, marks: tuple[str, str] = MARKS) -> None:
     """Put the generated text between the marks of a page, or make the page."""
-    begin, end = MARKS
+    begin, end = marks
     old = page.read_text(encoding="utf-8") if page.exists() else f"{begin}\n{end}\n"
     if old.count(begin) != 1 or old.count(end) != 1:
         sys.exit(f"{page} needs one line {begin} and one line {end}; nothing was written")

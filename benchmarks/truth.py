@@ -175,16 +175,19 @@ def main() -> int:
         made = {
             "image": image.name,
             "options": given.options,
-            "figures": [asdict(f) for f in figures],
+            "figures": [{k: _plain(v) for k, v in asdict(f).items()} for f in figures],
             "alignment": rows,
         }
-        given.json.write_text(json.dumps(made, indent=1, default=_plain) + "\n")
+        given.json.write_text(json.dumps(made, indent=1) + "\n")
     missed = [f.name for f in figures if f.passed is False]
     print(f"{len(missed)} targets missed" if missed else "all targets met")
     return 1 if missed else 0
 
 
 def _plain(value: Any) -> Any:
+    """Return what JSON can say: no numpy scalar, no NaN."""
+    if isinstance(value, bool | str | None):
+        return value
     number = float(value)
     return number if math.isfinite(number) else None
 

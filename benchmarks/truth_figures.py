@@ -142,10 +142,11 @@ def photometry(stars: Stars) -> list[Figure]:
     middle = np.searchsorted(np.cumsum(weight[order]), 0.5 * weight.sum())
     zero = float(ratio[order][middle])
     pulls = (ratio / zero - 1.0) / limit
+    scatter = spread(pulls)
     made = [
         Figure("photometry: bright isolated stars", count),
         Figure("photometry: stack / truth (weighted median)", zero),
-        _within("photometry: scatter / limit", spread(pulls), 1.1, error=_sum_error(count)),
+        _within("photometry: scatter / limit", scatter, 1.1, error=scatter * _sum_error(count)),
         Figure("photometry: stars beyond 5 limits", int((np.abs(pulls) > 5).sum())),
     ]
     for low, high in ((BRIGHT, 100.0), (100.0, 400.0), (400.0, np.inf)):

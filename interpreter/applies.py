@@ -37,7 +37,8 @@ def shortfall(criterion: Criterion, frames: Sequence[Frame]) -> str:
             return f"no frame is {_words(criterion.exists)}"
     elif criterion.count is not None:
         if not criterion.count.holds(len(frames)):
-            return f"there are {len(frames)} frames, it needs {_bounds(criterion.count)}"
+            noun = "is 1 frame" if len(frames) == 1 else f"are {len(frames)} frames"
+            return f"there {noun}, it needs {_bounds(criterion.count)}"
     elif criterion.same is not None:
         return _unequal(criterion.same, frames)
     elif criterion.expr is not None:

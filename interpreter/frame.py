@@ -232,6 +232,15 @@ def _with_cards(header: Header, cards: Mapping[str, Card]) -> Header:
     return changed
 
 
+def joint_provenance(frames: Iterable[Frame]) -> tuple[ProvenanceRow, ...]:
+    """Return the files that went into any of the frames, each once, in order of appearance."""
+    first: dict[tuple[str, str], ProvenanceRow] = {}
+    for frame in frames:
+        for row in frame.provenance:
+            first.setdefault((row.filename, row.md5), row)
+    return tuple(first.values())
+
+
 def require_same(frame: Frame, other: Frame, *attributes: str, step: str) -> None:
     """Raise `FrameMismatch` unless both frames agree in each attribute or descriptor.
 

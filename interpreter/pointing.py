@@ -62,7 +62,11 @@ def expected_position(frame: Frame) -> tuple[float, float] | None:
 
 
 def pointing_table(
-    frames: Sequence[Frame], *, flag_arcsec: float = 1.0, search_arcsec: float = 5.0
+    frames: Sequence[Frame],
+    *,
+    flag_arcsec: float = 1.0,
+    search_arcsec: float = 5.0,
+    far_arcsec: float = 30.0,
 ) -> list[Pointing]:
     """Compare the positions in the headers with the telescope offsets.
 
@@ -76,6 +80,8 @@ def pointing_table(
         Relative separation above which a frame is flagged.
     search_arcsec : float
         Search radius of the alignment; below it an error is corrected from sources.
+    far_arcsec : float
+        Separation from the expected position above which a frame is flagged in any case.
 
     Returns
     -------
@@ -100,16 +106,17 @@ def pointing_table(
     table = []
     for (name, expected, actual), (dx, dy) in zip(known, errors, strict=True):
         relative = math.hypot(dx - east, dy - north)
-        flagged = relative > flag_arcsec
+        separation = math.hypot(dx, dy)
+        flagged = relative > flag_arcsec or separation > far_arcsec
         table.append(
             Pointing(
                 name,
                 *expected,
                 *actual,
-                math.hypot(dx, dy),
+                separation,
                 relative,
                 flagged,
-                _advice(relative, search_arcsec) if flagged else "",
+                _advice(relative, flag_arcsec, search_arcsec) if flagged else "",
             )
         )
     return table
@@ -131,8 +138,8 @@ def contradictions(
     relative_limit_arcsec : float
         Largest error relative to the median error of the frames.
     """
-    table = pointing_table(frames, flag_arcsec=relative_limit_arcsec)
-    return [row for row in table if row.separation > limit_arcsec or row.flagged]
+    table = pointing_table(frames, flag_arcsec=relative_limit_arcsec, far_arcsec=limit_arcsec)
+    return [row for row in table if row.flagged]
 
 
 def repaired(
@@ -238,7 +245,9 @@ def _plane_at(position: tuple[float, float]) -> Tan:
     return Tan((1.0, 1.0), position, ((ARCSEC, 0.0), (0.0, ARCSEC)))
 
 
-def _advice(relative: float, search_arcsec: float) -> str:
+def _advice(relative: float, flag_arcsec: float, search_arcsec: float) -> str:
+    if relative <= flag_arcsec:
+        return "far from where the offsets put it, like its neighbours; check the target"
     if relative < search_arcsec:
         return "will be corrected from sources; watch the number of matches"
     return "take the frame out of the list"

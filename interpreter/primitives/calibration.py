@@ -10,7 +10,7 @@ from f2yaml.interpreter import algorithms
 from f2yaml.interpreter.dq import DQ
 from f2yaml.interpreter.engine import SERIAL, Engine
 from f2yaml.interpreter.errors import FrameMismatch, TooFewFrames
-from f2yaml.interpreter.frame import Frame, require_same
+from f2yaml.interpreter.frame import Frame, joint_provenance, require_same
 from f2yaml.interpreter.pixels import Array, Planes
 from f2yaml.interpreter.primitives.stack import Combine, combine_frames, require_equal_times
 from f2yaml.interpreter.registry import Params, Reported, group, per_frame
@@ -266,7 +266,7 @@ def make_lamp_flat(
     planes = _planes(algorithms.calibrate.subtract, lamp.pixels.whole(), zero.pixels.whole())
     level = float(np.median(planes.data[::16, ::16]))
     made = lamp.with_planes(planes).with_cards(phu={"DARKIM": (zero.name, "Zero level")})
-    made = made.with_(provenance=_union([*flats, *darks, *([dark] if dark else [])]))
+    made = made.with_(provenance=joint_provenance([*flats, *darks, *([dark] if dark else [])]))
     return Reported([made], health=f"lamp level {level:.0f} e-")
 
 
@@ -294,7 +294,7 @@ def _lamp_on_minus_off(flats: Sequence[Frame], params: MakeLampFlat, engine: Eng
             mask=_complete(planes).mask | noise.mask,
         )
     ).with_cards(phu={"LAMPOFF": (zero.name, "Lamp-off flat")})
-    return Reported([made.with_(provenance=_union([*lit, *dull]))], health=health)
+    return Reported([made.with_(provenance=joint_provenance([*lit, *dull]))], health=health)
 
 
 def _lamp_light(frame: Frame, zero: Frame | None, factor: float) -> Frame:
@@ -329,10 +329,6 @@ def _lamp_level(frame: Frame, zero: Frame | None) -> float:
 
 def _clean(planes: Planes) -> Array:
     return np.ones(planes.data.shape, bool) if planes.mask is None else planes.mask == 0
-
-
-def _union(frames: Sequence[Frame]) -> tuple[object, ...]:
-    return tuple(dict.fromkeys(row for frame in frames for row in frame.provenance))
 
 
 class NormalizeFlat(Params):

@@ -8,7 +8,7 @@ import numpy as np
 from f2yaml.interpreter.dq import DQ
 from f2yaml.interpreter.engine import SERIAL, Engine, read_band
 from f2yaml.interpreter.errors import FrameMismatch, TooFewFrames
-from f2yaml.interpreter.frame import Frame, require_same
+from f2yaml.interpreter.frame import Frame, joint_provenance, require_same
 from f2yaml.interpreter.pixels import Array, Planes
 from f2yaml.interpreter.registry import Params, Reported, Streams, between_streams
 from pydantic import Field
@@ -102,8 +102,9 @@ def make_bpm(streams: Streams, params: MakeBPM, *, engine: Engine = SERIAL) -> R
             "raise max_share",
         )
     phu = {"OBJECT": "BPM", "OBSTYPE": "BPM", "DARKIM": (dark.name, "Dark looked at")}
-    rows = (*flat.provenance, *dark.provenance)
-    made = flat.with_planes(Planes(bits)).with_(objcat=None, provenance=tuple(dict.fromkeys(rows)))
+    made = flat.with_planes(Planes(bits)).with_(
+        objcat=None, provenance=joint_provenance([flat, dark])
+    )
     health = f"{100 * share:.2f} % bad"
     return Reported({"to": [made.with_cards(phu, {"BUNIT": None})]}, health=health)
 

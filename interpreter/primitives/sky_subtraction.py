@@ -10,7 +10,7 @@ import numpy as np
 from f2yaml.interpreter import algorithms
 from f2yaml.interpreter.engine import SERIAL, Engine, read_band
 from f2yaml.interpreter.errors import FrameMismatch, TooFewFrames
-from f2yaml.interpreter.frame import Frame, require_same
+from f2yaml.interpreter.frame import Frame, joint_provenance, require_same
 from f2yaml.interpreter.pixels import Array, Planes
 from f2yaml.interpreter.primitives.sources import need_objmask
 from f2yaml.interpreter.primitives.stack_headers import stack_cards
@@ -24,7 +24,7 @@ class Subtraction(Params):
     """Parameters of every step that subtracts a sky."""
 
     scale_sky: bool = Field(True, description="scale the sky to leave no background")
-    offset_sky: bool = Field(False, description="shift the sky to leave no background")
+    offset_sky: bool = Field(False, description="shift the sky instead of scaling it")
     reset_sky: bool = Field(False, description="add the background back as a constant")
     threshold: float = Field(
         0.001, gt=0, description="accuracy of the scaling, as share of the sky"
@@ -79,7 +79,8 @@ def sky_correct(streams: Streams, params: SkyCorrect, *, engine: Engine = SERIAL
     References
     ----------
     Spec: primitives 8.3 to 8.5. Departures: a plain median instead of one after minmax rejection
-    (equal values, smaller variance), two skies suffice, and the scale comes from a closed form.
+    (equal values, smaller variance), two skies suffice, and the scale is bracketed if it does not
+    settle.
     No sky frame is ever stored: bands of all skies are read once and serve all frames.
     """
     frames, skies = streams["from"], streams["sky"]
@@ -150,9 +151,8 @@ def stack_sky_frames(
 
     engine.map(work, engine.bands(ny, len(skies) * 11 * nx))
     made = frames[0].with_planes(out).with_cards(*stack_cards(frames))
-    provenance = tuple(dict.fromkeys(row for f in frames for row in f.provenance))
     return Reported(
-        [replace(made, objcat=None, skies=None, provenance=provenance)],
+        [replace(made, objcat=None, skies=None, provenance=joint_provenance(frames))],
         health=f"sky {levels[0]:.1f} e-/pix from {len(frames)} frames",
     )
 
@@ -186,7 +186,7 @@ def subtract_sky(streams: Streams, params: SubtractSky, *, engine: Engine = SERI
 
     References
     ----------
-    Spec: primitives 8.5. Departure: the scale comes from a closed form.
+    Spec: primitives 8.5. Departure: the scale is bracketed if it does not settle.
     """
     frames, skies = streams["from"], streams["sky"]
     if not frames:
@@ -317,16 +317,22 @@ def _factors(
     offsets = np.zeros(len(frames))
     if not (params.scale_sky or params.offset_sky):
         return factors, offsets
-    sky, _, bits = _skies(_sampled(skies), levels, neighbours, params)
+    at = _sampled(skies)
+    sky, _, bits = _skies(at, levels, neighbours, params)
+    grown = (
+        {} if at.objmask is None else dict(zip((s.root for s in skies), at.objmask, strict=True))
+    )
     for n, frame in enumerate(frames):
         science = _sampled([frame])
         clean = bits[n] == 0
         if science.mask is not None:
             clean &= science.mask[0] == 0
-        if science.objmask is not None:
+        if frame.root in grown:  # the wings of objects are no background either
+            clean &= grown[frame.root] == 0
+        elif science.objmask is not None:
             clean &= science.objmask[0] == 0
         given, normal = science.data[0][clean], sky[n][clean]
-        if params.scale_sky:
+        if not params.offset_sky:
             factors[n] = algorithms.background.sky_factor(given, normal, params.threshold)
         else:
             offsets[n] = algorithms.background.sky_offset(given, normal * np.float32(factors[n]))

@@ -10,7 +10,7 @@ import numpy as np
 from f2yaml.interpreter import algorithms
 from f2yaml.interpreter.engine import SERIAL, Engine, read_band
 from f2yaml.interpreter.errors import FrameMismatch, TooFewFrames
-from f2yaml.interpreter.frame import Frame, require_same
+from f2yaml.interpreter.frame import Frame, joint_provenance, require_same
 from f2yaml.interpreter.pixels import InMemory, Planes
 from f2yaml.interpreter.primitives.stack_headers import Weights, stack_cards, variance_ratio
 from f2yaml.interpreter.registry import Params, Reported, group
@@ -137,7 +137,7 @@ def combine_frames(
         pixels=InMemory(out.freeze()),
         objcat=None,
         skies=None,
-        provenance=tuple(dict.fromkeys(row for f in frames for row in f.provenance)),
+        provenance=joint_provenance(frames),
     ).with_cards(*stack_cards(frames, weights))
 
 
@@ -157,8 +157,10 @@ def _levels(frames: Sequence[Frame], params: Combine) -> dict[str, Any]:
 class StackFrames(Combine):
     """Parameters of ``stackFrames``."""
 
+    lsigma: float = Field(4.0, ge=0, description="rejection below the centre [sigma]")
+    hsigma: float = Field(4.0, ge=0, description="rejection above the centre [sigma]")
     signal_error: float = Field(
-        0.1,
+        0.3,
         ge=0,
         description="varclip: share of the signal by which frames may differ (seeing, centring)",
     )

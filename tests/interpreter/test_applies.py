@@ -76,7 +76,7 @@ def test_every_reason_is_told_and_any_of_several_is_enough() -> None:
     )
     assert unfit(either, science(2)) == []
     assert unfit(either, science(1)) == [
-        "S20200104S0001.fits lacks the tag DARK; there are 1 frames, it needs at least 2"
+        "S20200104S0001.fits lacks the tag DARK; there is 1 frame, it needs at least 2"
     ]
     assert unfit(None, science(1)) == []
 

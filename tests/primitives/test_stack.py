@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from f2yaml.interpreter.engine import Engine
 from f2yaml.interpreter.errors import FrameMismatch, TooFewFrames
-from f2yaml.interpreter.frame import Frame, ProvenanceRow
+from f2yaml.interpreter.frame import Frame, ProvenanceRow, joint_provenance
 from f2yaml.interpreter.primitives.stack import (
     Combine,
     StackDarks,
@@ -308,3 +308,12 @@ def test_darks_of_another_kind_are_refused(last: dict[str, Any], text: str) -> N
     for refuse in (check_darks, stack_darks):
         with pytest.raises(FrameMismatch, match=text):
             refuse(frames, StackDarks())
+
+
+def test_each_file_is_in_the_provenance_once() -> None:
+    """Two frames with the same dark, taken in at different times."""
+    dark = [ProvenanceRow(f"2020-01-0{n}", "dark.fits", "d" * 32, "darkCorrect") for n in (1, 2)]
+    raw = [ProvenanceRow("2020-01-01", f"raw{n}.fits", f"{n}" * 32, "prepare") for n in (1, 2)]
+    frames = [flat_frame(1.0).with_(provenance=(raw[n], dark[n])) for n in (0, 1)]
+    names = [row.filename for row in joint_provenance(frames)]
+    assert names == ["raw1.fits", "dark.fits", "raw2.fits"]
