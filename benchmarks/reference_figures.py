@@ -16,14 +16,15 @@ from astropy.io import fits
 from astropy.table import Table
 from reference_planes import BOXES, CIRCLE, SIDE, Array, cutout, noise_of
 from truth_figures import spread
-from truth_night import BLANK_SIGMA, Projection, alpha, enclosed
+from truth_night import BLANK_SIGMA, Projection, alpha
 
 BAD, DARK_RIM = 1, 64
 MATCH_PIX = 3.0
 RADIUS_PIX = 3
 APERTURE_PIX = 7.0
 BLOCK_PIX = 64
-#: A flat normalised to its median leaves products at this share of the true light (README).
+#: A flat normalised to its median leaves products at this share of the true light (README);
+#: an aperture holds a little less.
 RESPONSE = 0.917
 #: Outside this radius [pix] of the illuminated circle's centre not every frame sees the sky.
 FULL_PIX = CIRCLE[2] - 110.0
@@ -308,8 +309,7 @@ def star_light(field: Field, header: fits.Header, truth: Truth) -> tuple[float, 
     """Median and scatter of the light of bright stars as share of the truth, and their number."""
     xs, ys = true_places(header, truth)
     frames = truth.frames.values()
-    shares = [f["trans"] * enclosed(f["fwhm"], APERTURE_PIX) for f in frames]
-    light = truth.flux * truth.time * float(np.mean(shares))
+    light = truth.flux * truth.time * float(np.mean([f["trans"] for f in frames]))
     ratios = []
     for n in np.flatnonzero((truth.kind == 0) & (truth.flux > 250) & (truth.flux < 8000)):
         x, y = xs[n], ys[n]
@@ -328,7 +328,9 @@ def star_light(field: Field, header: fits.Header, truth: Truth) -> tuple[float, 
         counts = sep.sum_circle(data, [x], [y], APERTURE_PIX, subpix=0)[0][0]
         ratios.append((counts - np.pi * APERTURE_PIX**2 * back) / light[n])
     found = np.array(ratios)
-    return (float(np.median(found)), spread(found), found.size) if found.size else (np.nan,) * 3
+    return (
+        (float(np.median(found)), spread(found), found.size) if found.size else (np.nan, np.nan, 0)
+    )
 
 
 def alignment(headers: dict[str, fits.Header], truth: Truth) -> dict[str, float]:

@@ -164,7 +164,7 @@ def judge(reference: Path, work: Path, truth: Truth) -> list[Merit]:
     made.append(Merit(f"sky left in blocks of {BLOCK_PIX} pix, rms, electron", "0", *values, "2.0"))
     light = [star_light(f, header, truth) for f in three]
     name = f"light of stars within {APERTURE_PIX:.0f} pix / truth"
-    made.append(Merit(f"{name}, median ({light[0][2]} stars)", f"{RESPONSE}",
+    made.append(Merit(f"{name}, median ({light[0][2]} stars)", f"below {RESPONSE}",
                       *(v[0] for v in light)))  # fmt: skip
     made.append(Merit(f"{name}, scatter", "0", *(v[1] for v in light)))
     return made

@@ -75,6 +75,16 @@ def test_an_error_common_to_all_frames_flags_none() -> None:
     assert {row[5] for row in out.table.rows} == {3.0}
 
 
+def test_frames_that_are_all_far_off_are_flagged_as_prepare_refuses_them() -> None:
+    """Alike, so none is off relative to the others; but the header points elsewhere."""
+    frames = [pointed(n, 5.0 * n, 0, 40.0) for n in range(1, 5)]
+    out = check_wcs(frames, CheckWCS())
+    assert out.health == "4 flagged"
+    assert out.table is not None
+    advice = "far from where the offsets put it, like its neighbours; check the target"
+    assert {row[-2:] for row in out.table.rows} == {("OFF", advice)}
+
+
 def test_calibrations_and_frames_without_offsets_are_left_out() -> None:
     frames = [
         pointed(1, 0, 0),

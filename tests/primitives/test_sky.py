@@ -295,7 +295,7 @@ def test_ways_to_match_a_sky_of_another_level(way: str) -> None:
         frame(p + n, name=f"S20200104S{i}_x.fits", variance=1)
         for i, (p, n) in enumerate(zip(planes, noise, strict=True), 1)
     ]
-    flags = {"scale_sky": way == "scale", "offset_sky": way == "offset"}
+    flags = {"scale_sky": way != "neither", "offset_sky": way == "offset"}  # offset goes first
     (made,) = corrected(frames[:1], frames[1:], **flags).frames["to"]
     left = {"scale": 0.0, "offset": 0.0, "neither": 100.0}[way]
     assert np.median(made.data) == pytest.approx(left, abs=1.5)  # the level of the ramp itself
