@@ -147,6 +147,8 @@ def _is_thermal(flat: Frame) -> bool:
 class MakeLampFlat(Combine):
     """Parameters of ``makeLampFlat``."""
 
+    lsigma: float = Field(4.0, ge=0, description="rejection below the centre [sigma]")
+    hsigma: float = Field(4.0, ge=0, description="rejection above the centre [sigma]")
     dark: str | None = Field(
         None, description="processed dark for K flats that come without darks (file)"
     )
