@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 SHELL := /bin/bash
 
-.PHONY: demo test test-all lint types clean benchmark
+.PHONY: demo test test-all test-oldest lint types clean benchmark
 
 $(BIN)/f2yaml: pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit("f2yaml needs Python 3.11 or newer" if sys.version_info < (3, 11) else 0)'
@@ -30,6 +30,11 @@ test: lint types
 test-all: lint types
 	$(BIN)/f2yaml validate recipes/*.yaml recipes/*/*.yaml
 	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered --cov-fail-under=85
+
+test-oldest:
+	$(PYTHON) -m venv build/oldest
+	build/oldest/bin/python -m pip install --quiet --disable-pip-version-check -e '.[dev]' -c .ci/oldest.txt
+	build/oldest/bin/python -m pytest -m 'not full'
 
 benchmark: $(BIN)/f2yaml
 	$(BIN)/python benchmarks/truth.py

@@ -641,7 +641,10 @@ KEYS = [
 ]
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150)
+@settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+    max_examples=150,
+)
 @given(content=st.dictionaries(st.sampled_from(KEYS), values, max_size=4))
 def test_any_content_gives_problems_and_never_another_exception(
     write: Write, content: dict[str, object]

@@ -1,0 +1,11 @@
+"""Settings of all tests."""
+
+from __future__ import annotations
+
+from hypothesis import HealthCheck, settings
+
+# How long an example takes says nothing on a busy machine; the same examples every time do.
+settings.register_profile(
+    "f2yaml", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("f2yaml")
