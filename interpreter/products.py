@@ -6,15 +6,16 @@ import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 from f2yaml.interpreter.dq import DQ
 from f2yaml.interpreter.errors import BadInput, OutputError, RequestError
 from f2yaml.interpreter.events import FileWritten
+from f2yaml.interpreter.f2.names import final_name
 from f2yaml.interpreter.fits import cannot_write, replaced, write_frame
 from f2yaml.interpreter.frame import Frame
+from f2yaml.interpreter.headers import utc_now
 from f2yaml.schema.modes import MEANING, worst
 from f2yaml.schema.recipe import Output, Write
 
@@ -121,10 +122,10 @@ class Writer:
             suffix = f"_{mode}{suffix}"
         made = frame.with_suffix(suffix) if suffix else frame
         if self.suffix is not None:
-            made = replace(made, name=f"{made.name.split('_')[0].split('.')[0]}{self.suffix}.fits")
+            made = replace(made, name=final_name(made.name, self.suffix))
         if output.store:
             key, word = STAMPS[output.store]
-            now = datetime.now(UTC).replace(tzinfo=None).isoformat(timespec="microseconds")
+            now = utc_now()
             label = str(made.phu.get("DATALAB", "")).removesuffix("-STACK")
             made = made.with_cards(
                 phu={
