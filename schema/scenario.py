@@ -111,6 +111,8 @@ StartUT = Annotated[
 ]
 _Arcsec = Annotated[float, Field(ge=-600, le=600)]
 Pair = Annotated[list[_Arcsec], Field(min_length=2, max_length=2)]
+Clearness = Annotated[float, Field(gt=0, le=1)]
+Blur = Annotated[float, Field(ge=0.3, le=3)]
 Exposure = Annotated[float, Field(gt=0, le=3600, description="exposure time [s]")]
 Gap = Annotated[
     float, Field(ge=0, le=3600, description="time between a read-out and the next frame [s]")
@@ -145,6 +147,25 @@ class Detector(Model):
     nonlinear: bool = Field(True, description="apply the inverse of the linearity correction")
 
 
+class Extended(Model):
+    """A nearby galaxy: an inclined exponential disc, much wider than the seeing.
+
+    Its brightness falls by e over `length_arcsec` along the long axis; half of the light lies
+    within 1.68 of them.
+    """
+
+    mag: float = Field(ge=-5, le=40, description="total magnitude [mag]")
+    length_arcsec: float = Field(
+        ge=10, le=300, description="scale length along the long axis [arcsec]"
+    )
+    ratio: float = Field(1.0, ge=0.1, le=1, description="axis ratio")
+    angle_deg: float = Field(
+        0.0, ge=-360, le=360, description="long axis, from North through East [deg]"
+    )
+    east_arcsec: _Arcsec = Field(0.0, description="centre, East of the target [arcsec]")
+    north_arcsec: _Arcsec = Field(0.0, description="centre, North of the target [arcsec]")
+
+
 class Target(Model):
     """The field on the sky: where it is and what is in it."""
 
@@ -164,6 +185,7 @@ class Target(Model):
     galaxy_radius_arcsec: float = Field(
         0.8, gt=0.05, le=5, description="typical half-light radius of a galaxy [arcsec]"
     )
+    extended: list[Extended] = Field(default=[], description="galaxies that fill part of the field")
 
     @model_validator(mode="after")
     def _ordered(self) -> Target:
@@ -219,19 +241,31 @@ class Science(Model):
     header_errors_arcsec: dict[str, Pair] = Field(
         default={}, description="extra error of CRVAL by file name: East, North [arcsec]"
     )
+    transparency: dict[str, Clearness] = Field(
+        default={}, description="share of the light that clouds let pass, by file name"
+    )
+    seeing_arcsec: dict[str, Blur] = Field(
+        default={}, description="FWHM of stars in place of the sky's seeing, by file name [arcsec]"
+    )
     wheels: Wheels = Field("usual", description="`swapped` puts the filter in the other wheel")
     gap_s: Gap = 5.0
 
     @model_validator(mode="after")
     def _known_frames(self) -> Science:
-        stray = sorted(set(self.header_errors_arcsec) - set(expand_files(self.files)))
-        if stray:
-            raise Fault(
-                f"header_errors_arcsec names {stray[0]}, which is not in {self.files}",
-                "an error for a frame that does not exist would be lost unnoticed",
-                "correct the name, or take the entry out",
-                at=("header_errors_arcsec", stray[0]),
-            )
+        names = set(expand_files(self.files))
+        for key, given in (
+            ("header_errors_arcsec", self.header_errors_arcsec),
+            ("transparency", self.transparency),
+            ("seeing_arcsec", self.seeing_arcsec),
+        ):
+            stray = sorted(set(given) - names)
+            if stray:
+                raise Fault(
+                    f"{key} names {stray[0]}, which is not in {self.files}",
+                    "what is said of a frame that does not exist would be lost unnoticed",
+                    "correct the name, or take the entry out",
+                    at=(key, stray[0]),
+                )
         return self
 
 

@@ -13,6 +13,7 @@ from f2yaml.interpreter.simulate.optics import (
     SCALE_ARCSEC,
     cd_matrix,
     reference_pixel,
+    shifted,
 )
 from f2yaml.interpreter.simulate.plan import FramePlan, generator, largest_offset
 from f2yaml.schema.scenario import Scenario
@@ -145,6 +146,42 @@ def render(sources: Sources, frame: FramePlan, scenario: Scenario) -> Array:
             stamp = _galaxy(x - column, y - row, shape, seeing[reach])
         _add(image, flux[i] * stamp, column - reach, row - reach)
     return image
+
+
+def extended_places(scenario: Scenario) -> list[tuple[float, float]]:
+    """Return the centres of the target's extended galaxies: ra, dec in deg."""
+    target = scenario.target
+    return [
+        shifted(target.ra_deg, target.dec_deg, one.east_arcsec, one.north_arcsec)
+        for one in target.extended
+    ]
+
+
+def render_extended(frame: FramePlan, scenario: Scenario) -> Array:
+    """Return the light of the extended galaxies on a frame, as `render` does for the sources.
+
+    The discs are sampled at the centres of pixels on the whole array and not blurred: seeing
+    changes nothing but the innermost arcsec of a disc that is tens of arcsec wide.
+    """
+    ny, nx = scenario.detector.ny, scenario.detector.nx
+    image = np.zeros((ny, nx), dtype=np.float32)
+    grid_y, grid_x = np.arange(ny)[:, None], np.arange(nx)[None, :]
+    for one, (ra, dec) in zip(scenario.target.extended, extended_places(scenario), strict=True):
+        x, y = (float(v[0]) for v in project(np.array([ra]), np.array([dec]), frame, scenario))
+        length = one.length_arcsec / SCALE_ARCSEC
+        shape = (length, one.ratio, axis_angle(one.angle_deg, scenario.target.pa_deg))
+        flux = 10.0 ** (-0.4 * (one.mag - frame.zeropoint)) * frame.transparency
+        centre = flux / (2.0 * math.pi * length**2 * one.ratio)
+        image += (centre * _disc(grid_x - x, grid_y - y, shape)).astype(np.float32)
+    return image
+
+
+def axis_angle(angle_deg: float, pa_deg: float) -> float:
+    """Return the angle to the x axis [radian] of a line at `angle_deg` from North through East."""
+    turn = math.radians(angle_deg)
+    (cd11, cd12), (cd21, cd22) = cd_matrix(pa_deg)
+    east, north = math.sin(turn), math.cos(turn)
+    return math.atan2(cd21 * east + cd22 * north, cd11 * east + cd12 * north)
 
 
 def _reach(electrons: float, alpha: float) -> int:

@@ -17,9 +17,17 @@ from astropy.io.fits import Header
 from f2yaml.interpreter.errors import OutputError, RequestError
 from f2yaml.interpreter.f2.detector import READ_MODES
 from f2yaml.interpreter.simulate.detector import Maps, expose, make_maps
-from f2yaml.interpreter.simulate.field import Sources, catalogue, project, render
+from f2yaml.interpreter.simulate.field import (
+    Sources,
+    axis_angle,
+    catalogue,
+    extended_places,
+    project,
+    render,
+    render_extended,
+)
 from f2yaml.interpreter.simulate.headers import check_visible, extension_header, primary_header
-from f2yaml.interpreter.simulate.optics import pointing_offset, shifted
+from f2yaml.interpreter.simulate.optics import SCALE_ARCSEC, pointing_offset, shifted
 from f2yaml.interpreter.simulate.output import make_folder, write_parts, written
 from f2yaml.interpreter.simulate.plan import FramePlan, generator, plan_frames
 from f2yaml.interpreter.simulate.sky import sky_level, sky_pattern
@@ -207,6 +215,8 @@ def raw_counts(
         light = sky_pattern(scenario, frame.mid_s)
         light *= np.float32(sky_level(scenario, frame.mid_s))
         light += render(sources, frame, scenario)
+        if scenario.target.extended:
+            light += render_extended(frame, scenario)
         light += np.float32(scenario.sky.thermal_e_s)
         light *= maps.response
     else:
@@ -241,7 +251,8 @@ def _truth_table(
 
     `ra`, `dec` in deg; `kind` 0 star, 1 galaxy; `flux` in electron/s at `zp`, before transparency
     and response. Per frame `dx`, `dy` is the position of the first source, pixels from 0;
-    `header_error` is header minus true pointing (East, North) in arcsec.
+    `header_error` is header minus true pointing (East, North) in arcsec. `extended` holds the
+    galaxies that fill part of the field: `length_pix` along the long axis, `angle` to the x axis.
     """
     scenario, sources = stage.scenario, stage.sources
     mode = READ_MODES[scenario.detector.lnrs]
@@ -272,7 +283,24 @@ def _truth_table(
     if science:
         table["exptime"], table["zp"] = science[0].exposure_s, science[0].zeropoint
         table["flux"] = sources.flux(science[0].zeropoint).tolist()
+        table["extended"] = _extended_truth(scenario, science[0].zeropoint)
     return json.dumps(table, indent=1).encode() + b"\n"
+
+
+def _extended_truth(scenario: Scenario, zeropoint: float) -> list[dict[str, float]]:
+    target = scenario.target
+    return [
+        {
+            "ra": ra,
+            "dec": dec,
+            "mag": one.mag,
+            "flux": 10.0 ** (-0.4 * (one.mag - zeropoint)),
+            "length_pix": one.length_arcsec / SCALE_ARCSEC,
+            "ratio": one.ratio,
+            "angle": axis_angle(one.angle_deg, target.pa_deg),
+        }
+        for one, (ra, dec) in zip(target.extended, extended_places(scenario), strict=True)
+    ]
 
 
 def _science_truth(stage: _Stage, frame: FramePlan, hits: int) -> dict[str, Any]:

@@ -120,6 +120,10 @@ def _science(scenario: Scenario, group: Science) -> Iterator[FramePlan]:
         said += group.header_errors_arcsec.get(slot.name, [0.0, 0.0])
         # Clipped, so that one frame in many thousand is not absurd.
         clear, blur = np.clip(rng.standard_normal(2), -3.0, 3.0)
+        seeing = sky.seeing_arcsec * np.exp(sky.seeing_scatter * blur)
+        seeing = group.seeing_arcsec.get(slot.name, float(seeing))
+        clearness = np.exp(sky.transparency_scatter * clear)
+        clearness *= group.transparency.get(slot.name, 1.0)
         ra0, dec0 = shifted(target.ra_deg, target.dec_deg, float(true[0]), float(true[1]))
         yield FramePlan(
             name=slot.name,
@@ -138,8 +142,8 @@ def _science(scenario: Scenario, group: Science) -> Iterator[FramePlan]:
             ra0=ra0,
             dec0=dec0,
             crval=shifted(target.ra_deg, target.dec_deg, float(said[0]), float(said[1])),
-            transparency=float(np.exp(sky.transparency_scatter * clear)),
-            fwhm_pix=float(sky.seeing_arcsec / SCALE_ARCSEC * np.exp(sky.seeing_scatter * blur)),
+            transparency=float(clearness),
+            fwhm_pix=seeing / SCALE_ARCSEC,
             zeropoint=zeropoint(group.filter),
         )
 

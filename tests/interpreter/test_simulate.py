@@ -22,8 +22,10 @@ from f2yaml.interpreter.simulate.detector import expose, make_maps, measured_cha
 from f2yaml.interpreter.simulate.night import planned, simulate
 from f2yaml.interpreter.simulate.plan import generator
 from f2yaml.schema.problems import RecipeError
-from f2yaml.schema.scenario import Detector, Scenario, expand_files
+from f2yaml.schema.scenario import Detector, Extended, Scenario, expand_files
 from numpy.testing import assert_allclose
+
+SCENARIOS = Path(__file__).parents[2] / "benchmarks" / "scenarios"
 
 
 @pytest.fixture(scope="module")
@@ -361,6 +363,16 @@ def test_shipped_scenarios_are_sound(name: str) -> None:
         ("S20200104S0079:", "S20200104S0099:", r"names S20200104S0099, which is not in"),
         ("S20200107S0049-051", "S20200107S0037-039", r"S20200107S0037 is named twice"),
         ("observation: 2", "observation: 1", r"GS-CAL20200107-1 is used by two sequences"),
+        (
+            "    header_errors_arcsec: {",
+            "    transparency: {S20200104S0099: 0.7}\n    header_errors_arcsec: {",
+            r"transparency names S20200104S0099, which is not in",
+        ),
+        (
+            "    header_errors_arcsec: {",
+            "    seeing_arcsec: {S20200104S0075: 0.1}\n    header_errors_arcsec: {",
+            r"has to be at least 0.3",
+        ),
         ("exposure_s: 5.0\n", "exposure_s: 200\n", r"alone gives 190000 electron"),
         ("bright_mag: 12.5", "bright_mag: 21", r"fainter than the faintest"),
         ("nx: 512", "nx: 4096", r"4096"),
@@ -488,3 +500,85 @@ def test_command_lists_frames_and_scenarios(capsys: pytest.CaptureFixture[str]) 
 def test_command_refuses_incomplete_requests(words: list[str], message: str) -> None:
     with pytest.raises(RequestError, match=message):
         called(*words)
+
+
+# --- weather of single frames, extended galaxies --------------------------------------------------
+
+
+def test_clouds_and_seeing_of_single_frames(scenario: Scenario) -> None:
+    before = planned(scenario)
+    group = scenario.science[0].model_copy(
+        update={
+            "transparency": {"S20200104S0076": 0.7},
+            "seeing_arcsec": {"S20200104S0077": 1.2},
+        }
+    )
+    after = planned(scenario.model_copy(update={"science": [group]}))
+    clear = [f.transparency for f in before if f.kind == "science"]
+    cloudy = [f.transparency for f in after if f.kind == "science"]
+    assert cloudy[1] == pytest.approx(0.7 * clear[1])
+    assert (cloudy[0], cloudy[2:]) == (clear[0], clear[2:])
+    assert after[2].fwhm_pix == pytest.approx(1.2 / 0.1792, rel=1e-4)
+    assert [f.fwhm_pix for f in after[:2]] == [f.fwhm_pix for f in before[:2]]
+
+
+def with_galaxy(scenario: Scenario, **more: float) -> Scenario:
+    galaxy = Extended.model_validate({"mag": 12.0, "length_arcsec": 10.0, **more})
+    target = scenario.target.model_copy(update={"extended": [galaxy]})
+    return scenario.model_copy(update={"target": target})
+
+
+def test_an_extended_galaxy_has_its_flux_and_its_place(scenario: Scenario) -> None:
+    made = with_galaxy(scenario, ratio=0.5, east_arcsec=6.0, north_arcsec=-4.0)
+    frame = planned(made)[0]
+    image = field.render_extended(frame, made)
+    (truth,) = night._extended_truth(made, frame.zeropoint)
+    ra = 105.0 + 6.0 / 3600 / np.cos(np.radians(30))
+    assert (truth["ra"], truth["dec"]) == pytest.approx((ra, -30.0 - 4.0 / 3600))
+    assert truth["flux"] == pytest.approx(10 ** (0.4 * (25.6 - 12.0)))
+    y, x = np.unravel_index(np.argmax(image), image.shape)
+    u, v = field.project(np.array([ra]), np.array([truth["dec"]]), frame, made)
+    assert (x, y) == pytest.approx((u[0], v[0]), abs=0.51)
+    # within r lengths of an exponential disc lies 1 - (1 + r) exp(-r) of the light
+    yy, xx = np.mgrid[: image.shape[0], : image.shape[1]]
+    cos, sin = np.cos(truth["angle"]), np.sin(truth["angle"])
+    along, across = (xx - u) * cos + (yy - v) * sin, ((yy - v) * cos - (xx - u) * sin) / 0.5
+    inside = np.hypot(along, across) < 3 * truth["length_pix"]
+    share = image[inside].sum(dtype=float) / truth["flux"] / frame.transparency
+    assert share == pytest.approx(1 - 4 * np.exp(-3), rel=2e-3)  # pixels at the edge of the ellipse
+
+
+@pytest.mark.parametrize(
+    ("angle", "pa", "axis"),
+    [(0, 0, "x"), (90, 0, "y"), (0, 90, "y"), (30, 30, "x")],
+)
+def test_an_extended_galaxy_lies_along_its_position_angle(
+    scenario: Scenario, angle: float, pa: float, axis: str
+) -> None:
+    # At PA 0 the x axis points North and the y axis East (instrument 1.5).
+    target = scenario.target.model_copy(update={"pa_deg": pa})
+    made = with_galaxy(scenario.model_copy(update={"target": target}), ratio=0.3, angle_deg=angle)
+    image = field.render_extended(planned(made)[0], made)
+    bright = image > 0.5 * image.max()
+    y, x = np.nonzero(bright)
+    longer = "x" if np.ptp(x) > np.ptp(y) else "y"
+    assert longer == axis
+
+
+def test_an_extended_galaxy_is_on_science_frames_only(scenario: Scenario) -> None:
+    made = with_galaxy(scenario)
+    maps = make_maps(made.detector, made.seed)
+    nothing = field.catalogue(made, [])
+    for kind in ("science", "dark"):
+        frame = next(f for f in planned(made) if f.kind == kind)
+        with_it, _ = night.raw_counts(made, frame, nothing, maps)
+        without, _ = night.raw_counts(scenario, frame, nothing, maps)
+        assert (with_it.mean() > 1.001 * without.mean()) == (kind == "science")
+        assert (with_it == without).all() == (kind == "dark")
+
+
+@pytest.mark.parametrize("path", sorted(SCENARIOS.glob("*.yaml")), ids=lambda path: path.stem)
+def test_scenarios_of_the_benchmark_are_sound(path: Path) -> None:
+    made = command.find_scenario(str(path))
+    assert made.name == path.stem
+    assert len(planned(made)) > 10
