@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 
 from f2yaml.interpreter.errors import Problem, RequestError
-from f2yaml.interpreter.expressions import decide
+from f2yaml.interpreter.expressions import compiled, decide
+from f2yaml.interpreter.f2.descriptors import DESCRIPTORS
+from f2yaml.interpreter.f2.possible import impossible
+from f2yaml.interpreter.f2.tags import ALL_TAGS
 from f2yaml.interpreter.frame import Frame
 from f2yaml.schema.compose import FlatRecipe
+from f2yaml.schema.flat import Locator
 from f2yaml.schema.predicate import parse
+from f2yaml.schema.problems import Place, did_you_mean
 from f2yaml.schema.recipe import AppliesTo, CountBounds, Criterion
+from f2yaml.schema.source import KeyPath
 
 
 def shortfall(criterion: Criterion, frames: Sequence[Frame]) -> str:
@@ -118,3 +126,125 @@ def _tags(criterion: Criterion) -> int:
     inner = criterion.exists or criterion.negated
     parts = criterion.every or ((inner,) if inner else ())
     return sum(_tags(part) for part in parts)
+
+
+# checks without frames ------------------------------------------------------------------------
+Locate = Callable[[int], Place | None]
+
+
+def unknown_tags(tags: Sequence[str], place: Locate) -> Iterator[Problem]:
+    """Yield a problem for each tag that no rule gives; `place` takes its index."""
+    for index, tag in enumerate(tags):
+        if tag not in ALL_TAGS:
+            yield Problem(
+                f"unknown tag `{tag}`",
+                "no file can have it",
+                did_you_mean(tag, ALL_TAGS) or f"tags are {', '.join(sorted(ALL_TAGS))}",
+                place(index),
+            )
+
+
+def applies_problems(recipe: FlatRecipe) -> list[Problem]:
+    """Return the problems of `applies_to`: unknown words, and what no input can meet."""
+    if recipe.applies_to is None:
+        return []
+    problems: list[Problem] = []
+    for key, criteria in (("all", recipe.applies_to.every), ("any", recipe.applies_to.some)):
+        for index, criterion in enumerate(criteria):
+            path: KeyPath = ("applies_to", key, index)
+            problems += _words_of(criterion, path, recipe.locate)
+    if problems:
+        return problems
+    reason, path = _contradiction(recipe.applies_to)
+    if reason:
+        problems.append(
+            Problem(
+                f"no input can be what the recipe applies to: {reason}",
+                "it would refuse every list of frames",
+                "correct the conditions (`f2yaml show TAG` tells when a tag is given)",
+                recipe.locate(("applies_to", *path)),
+            )
+        )
+    return problems
+
+
+def _words_of(criterion: Criterion, path: KeyPath, locate: Locator) -> Iterator[Problem]:
+    if criterion.tags is not None:
+        yield from unknown_tags(criterion.tags, lambda n: locate((*path, "tags", n)))
+    if criterion.same is not None:
+        for index, name in enumerate(criterion.same):
+            if name not in DESCRIPTORS:
+                yield Problem(
+                    f"unknown descriptor `{name}`",
+                    "frames are compared by a value that each of them has",
+                    did_you_mean(name, DESCRIPTORS) or "`f2yaml show` lists every descriptor",
+                    locate((*path, "same", index)),
+                )
+    if criterion.expr is not None:
+        try:
+            compiled(criterion.expr)
+        except RequestError as error:
+            place = locate((*path, "expr"))
+            yield from (Problem(p.what, p.why, p.fix, place) for p in error.problems)
+    for key, inner in (("not", criterion.negated), ("some", criterion.exists)):
+        if inner is not None:
+            yield from _words_of(inner, (*path, key), locate)
+    for key, parts in (("all", criterion.every), ("any", criterion.some)):
+        for index, part in enumerate(parts or ()):
+            yield from _words_of(part, (*path, key, index), locate)
+
+
+@dataclass
+class _Demand:
+    """What every frame has to have, must not have, and how many frames there have to be."""
+
+    wanted: set[str] = field(default_factory=set)
+    forbidden: set[str] = field(default_factory=set)
+    least: int = 1
+    most: float = math.inf
+    some: list[tuple[set[str], set[str], KeyPath]] = field(default_factory=list)
+    path: KeyPath = ()
+
+    def take(self, criterion: Criterion, path: KeyPath) -> None:
+        """Add a condition that every frame, or all together, have to meet."""
+        if criterion.tags is not None:
+            self.wanted |= set(criterion.tags)
+        elif criterion.negated is not None and criterion.negated.tags is not None:
+            if len(criterion.negated.tags) == 1:
+                self.forbidden |= set(criterion.negated.tags)
+        elif criterion.exists is not None and criterion.exists.tags is not None:
+            self.some.append((set(criterion.exists.tags), set(), path))
+        elif criterion.every is not None:
+            for index, part in enumerate(criterion.every):
+                self.take(part, (*path, "all", index))
+        elif criterion.count is not None:
+            bounds = criterion.count
+            lower = [bounds.ge, bounds.eq, None if bounds.gt is None else bounds.gt + 1]
+            upper = [bounds.le, bounds.eq, None if bounds.lt is None else bounds.lt - 1]
+            self.least = max(self.least, *(n for n in lower if n is not None), 0)
+            self.most = min([self.most, *(n for n in upper if n is not None)])
+
+
+def _contradiction(applies_to: AppliesTo) -> tuple[str, KeyPath]:
+    """Return why no frames can meet all conditions, and the place of the last of them."""
+    demand = _Demand()
+    for index, criterion in enumerate(applies_to.every):
+        path: KeyPath = ("all", index)
+        demand.take(criterion, path)
+        reason = impossible(demand.wanted, demand.forbidden)
+        for wanted, forbidden, where in demand.some:
+            if not reason:
+                reason = impossible(demand.wanted | wanted, demand.forbidden | forbidden)
+                path = where if reason else path
+        if not reason and demand.most < demand.least:
+            reason = f"at least {demand.least} and at most {demand.most:g} frames"
+        if reason:
+            return reason, path
+    reasons = []
+    for index, criterion in enumerate(applies_to.some):
+        either = replace(demand, wanted=set(demand.wanted), forbidden=set(demand.forbidden))
+        either.take(criterion, ("any", index))
+        reasons.append(impossible(either.wanted, either.forbidden))
+    if reasons and all(reasons):
+        return "; ".join(dict.fromkeys(reasons)), ("any",)
+    return "", ()

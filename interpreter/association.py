@@ -14,7 +14,6 @@ from types import MappingProxyType
 from typing import Final, TypeAlias, assert_never
 
 from f2yaml.interpreter.f2.descriptors import describe
-from f2yaml.interpreter.f2.tags import tags_of
 from f2yaml.interpreter.headers import Headers
 from f2yaml.schema.modes import MODES
 
@@ -179,23 +178,19 @@ def keys_of(headers: Headers) -> dict[str, object]:
 
     Notes
     -----
-    Departure from DRAGONS (spec: instrument, 5.2): products keep EXPTIME of one coadd, so there
-    a dark of two coadds never fits its own raw frames; here both sides are multiplied.
+    Departure from DRAGONS (spec: instrument, 5.2): there products keep EXPTIME of one coadd, so
+    that a dark of two coadds never fits its own raw frames.
     """
     instrument = instrument_of(headers)
     if instrument != "F2":
         return {"instrument": instrument}
-    coadds = describe("coadds", headers)
-    exposure = describe("exposure_time", headers)
-    if isinstance(exposure, (int, float)) and "PREPARED" in tags_of(headers.phu):
-        exposure *= coadds if isinstance(coadds, int) else 1
     filter_name = _text(describe("filter_name", headers, pretty=True))
     taken = describe("ut_datetime", headers)
     return {
         "instrument": instrument,
-        "exposure_time": exposure,
+        "exposure_time": describe("exposure_time", headers),
         "read_mode": _text(describe("read_mode", headers)),
-        "coadds": coadds,
+        "coadds": describe("coadds", headers),
         "filter_name": _FILTER_ALIASES.get(filter_name or "", filter_name),
         "lyot_stop": _text(describe("lyot_stop", headers)),
         "disperser": _text(describe("disperser", headers, pretty=True)),

@@ -24,14 +24,39 @@ from f2yaml.interpreter.registry import (
     BetweenStreams,
     Params,
     find,
+    primitives,
 )
-from f2yaml.interpreter.settings import Override, convert, convert_parameter
+from f2yaml.interpreter.settings import Override, convert, convert_parameter, convert_value
+from f2yaml.interpreter.streams import Move, stream_problems
 from f2yaml.schema.base import Fault
 from f2yaml.schema.compose import Condition, FlatCopy, FlatDo, FlatRecipe, FlatRequire, Ref
+from f2yaml.schema.flat import Unknown
 from f2yaml.schema.predicate import evaluate, names
-from f2yaml.schema.problems import did_you_mean
+from f2yaml.schema.problems import Place, RequestError, did_you_mean
 from f2yaml.schema.recipe import Write
+from f2yaml.schema.wording import explain
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+#: Primitives of DRAGONS that have none of their name here, and what does their work.
+ELSEWHERE = {
+    **dict.fromkeys(
+        ("validateData", "standardizeStructure", "standardizeHeaders", "standardizeWCS"),
+        "prepare does it",
+    ),
+    **dict.fromkeys(
+        ("storeProcessedDark", "storeProcessedFlat", "storeBPM", "storeProcessedScience"),
+        "declare it under `outputs`, as in `main: {suffix: _dark, store: processed_dark}`",
+    ),
+    **dict.fromkeys(
+        ("getProcessedDark", "getProcessedFlat", "getBPM"),
+        "the step that needs it, such as darkCorrect, asks the database itself",
+    ),
+    "writeOutputs": "declare it under `outputs`, or give the step before it `write: true`",
+    "stackFlats": "makeLampFlat stacks flats",
+    "lampOnLampOff": "makeLampFlat does it",
+    "showInputs": "`f2yaml plan` shows the frames of every stream",
+}
 
 SKIP, WRITE = "skip_primitive", "write_outputs"
 
@@ -51,6 +76,9 @@ class Binder:
         Steps that are left out, and why.
     block : bool
         The recipe is a part of others, which fill the streams that it reads.
+    assumed : mapping of str to object, optional
+        Values of parameters for a look at one of the ways a recipe may go. They decide conditions
+        only: as values of steps they are not checked.
     """
 
     recipe: FlatRecipe
@@ -60,7 +88,9 @@ class Binder:
     parameters: dict[str, Setting] = field(default_factory=dict)
     left_out: dict[str, str] = field(default_factory=dict)
     block: bool = False
+    assumed: Mapping[str, object] | None = None
     _used: set[Override] = field(default_factory=set)
+    _moves: list[Move] = field(default_factory=list)
 
     def bind(self) -> tuple[BoundStep, ...]:
         """Return the steps with all names and values resolved; resources are still to be found.
@@ -76,11 +106,16 @@ class Binder:
         for flat in self.recipe.steps:
             kept = self._static(flat.when)
             if kept is None:
+                if isinstance(flat, FlatDo):  # with other parameters it may run
+                    self._call(flat, 0, (), taken=False)
                 continue
             match flat:
                 case FlatCopy():
                     steps.append(PassStep(source=flat.source, target=flat.target, conditions=kept))
+                    self._moves.append(Move(None, flat.source, (flat.target,), flat.place, kept))
                 case FlatRequire():
+                    asked = (*kept, flat.condition)
+                    self._moves.append(Move(None, "", (), flat.place, asked))
                     steps.append(
                         RequireStep(condition=flat.condition, because=flat.because, conditions=kept)
                     )
@@ -90,7 +125,9 @@ class Binder:
                     if bound is not None:
                         steps.append(bound)
         self._unused_overrides()
-        self._check_streams(steps)
+        if self.recipe.complete:
+            outputs = {name: self.recipe.output_places.get(name) for name in self.recipe.outputs}
+            self.problems += stream_problems(self._moves, outputs, block=self.block)
         if self.problems:
             raise RecipeError(problems=dict.fromkeys(self.problems))
         return tuple(steps)
@@ -98,7 +135,8 @@ class Binder:
     # parameters -----------------------------------------------------------------------------
     def _recipe_parameters(self) -> None:
         for name, parameter in self.recipe.parameters.items():
-            self.parameters[name] = Setting(parameter.default, "default")
+            value = (self.assumed or {}).get(name, parameter.default)
+            self.parameters[name] = Setting(value, "default")
         for name, text in self.arguments.items():
             wanted = self.recipe.parameters.get(name)
             if wanted is None:
@@ -123,10 +161,16 @@ class Binder:
         """Return the conditions that depend on frames, None if one without frames is false."""
         kept = []
         for condition in conditions:
-            if any(name.startswith("count:") for name in names(condition.expr)):
+            unknown = any(isinstance(v.value, Unknown) for v in condition.bindings.values())
+            if unknown or any(name.startswith("count:") for name in names(condition.expr)):
                 kept.append(condition)
-            elif not evaluate(condition.expr, partial(self._lookup, condition)):
-                return None
+                continue
+            try:
+                if not evaluate(condition.expr, partial(self._lookup, condition)):
+                    return None
+            except RequestError as error:
+                self.problems += [replace(p, where=condition.place) for p in error.problems]
+                kept.append(condition)
         return tuple(kept)
 
     def _lookup(self, condition: Condition, name: str) -> object:
@@ -135,12 +179,28 @@ class Binder:
 
     # steps ----------------------------------------------------------------------------------
     def _call(
-        self, flat: FlatDo, number: int, conditions: tuple[Condition, ...]
+        self,
+        flat: FlatDo,
+        number: int,
+        conditions: tuple[Condition, ...],
+        *,
+        taken: bool = True,
     ) -> CallStep | PassStep | None:
+        """Return a step, None if there is nothing to do or it is faulty.
+
+        One that is not `taken` is only checked, but for the values of the recipe's parameters.
+        """
         try:
             primitive = find(_name(flat))
         except RecipeError as error:
-            self.problems += [replace(p, where=flat.primitive.place) for p in error.problems]
+            also = _included(flat)
+            known = ELSEWHERE.get(_name(flat))
+            self.problems += [
+                replace(p, fix=known or p.fix, where=flat.primitive.place, also=also)
+                for p in error.problems
+            ]
+            if taken:
+                self._moves.append(Move(None, "", flat.targets, flat.place, ()))
             return None
         settings = self._settings(flat, primitive)
         skip, write = flat.skip, flat.write
@@ -149,12 +209,19 @@ class Binder:
                 skip = self._boolean(override)
             elif override.name == WRITE:
                 write = Write() if self._boolean(override) else None
-        if skip:
+        if skip and taken:
             self.left_out.setdefault(primitive.name, "skip_primitive asks")
-            return passed(primitive, flat.source, flat.targets, conditions)
-        params = self._params(primitive, settings, flat)
+            instead = passed(primitive, flat.source, flat.targets, conditions)
+            if instead is not None:
+                move = Move(None, instead.source, (instead.target,), flat.place, conditions)
+                self._moves.append(move)
+            return instead
+        params = self._params(primitive, settings, flat, taken=taken)
         targets = self._targets(flat, primitive)
-        if params is None or targets is None:
+        if taken:
+            filled = flat.targets if targets is None else targets
+            self._moves.append(Move(primitive, flat.source, filled, flat.place, conditions))
+        if params is None or targets is None or not taken:
             return None
         return CallStep(
             number=number,
@@ -186,13 +253,15 @@ class Binder:
         }
         for name, value in flat.values.items():
             if name not in fields:
-                self.problems.append(_unknown(name, primitive, value.key or value.place))
+                where = value.key or value.place
+                problem = unknown_parameter(name, primitive, where)
+                self.problems.append(replace(problem, also=_included(flat)))
                 continue
             inner = value.value
             if isinstance(inner, Ref):
                 given = self.parameters[inner.name]
                 origin = value.origin if given.origin == "default" else given.origin
-                settings[name] = Setting(given.value, origin, value.place)
+                settings[name] = Setting(given.value, origin, value.place, inner.name)
             else:
                 settings[name] = Setting(inner, value.origin, value.place)
         ordered = sorted(self._matching(flat), key=lambda o: o.step is not None)
@@ -202,18 +271,19 @@ class Binder:
             self._used.add(override)
             try:
                 value = convert(override.text, fields[override.name])
-            except ValueError as error:
-                self._bad_value(override, primitive, str(error))
+            except Fault as fault:
+                self._bad_value(override, primitive, fault)
                 continue
             settings[override.name] = Setting(value, "-p")
         return settings
 
-    def _bad_value(self, override: Override, primitive: AnyPrimitive, reason: str) -> None:
+    def _bad_value(self, override: Override, primitive: AnyPrimitive, fault: Fault) -> None:
         info = primitive.params.model_fields[override.name]
         problem = Problem(
-            f"{override}: {reason[:1].lower()}{reason[1:]}",
-            f"`{override.name}` of {primitive.name} is {info.description}",
-            f"its default is {info.get_default()!r}; `f2yaml show {primitive.name}` has all",
+            f"{override}: `{override.name}` of {primitive.name} {fault.what}",
+            _reason(fault.why, override.name, info.description),
+            f"{fault.fix}; its default is {yaml_value(info.get_default())}"
+            f" (`f2yaml show {primitive.name}` has all)",
         )
         if problem not in self.problems:
             self.problems.append(problem)
@@ -227,28 +297,64 @@ class Binder:
         return words.get(override.text.lower(), False)
 
     def _params(
-        self, primitive: AnyPrimitive, settings: Mapping[str, Setting], flat: FlatDo
+        self,
+        primitive: AnyPrimitive,
+        settings: Mapping[str, Setting],
+        flat: FlatDo,
+        *,
+        taken: bool,
     ) -> Params | None:
+        unknown = {n for n, s in settings.items() if isinstance(s.value, Unknown)}
+        if not taken or self.assumed is not None:
+            unknown |= {n for n, s in settings.items() if s.parameter}
         try:
-            return primitive.params(**{name: s.value for name, s in settings.items()})
+            known = {n: s.value for n, s in settings.items() if n not in unknown}
+            return primitive.params(**known)
         except ValidationError as error:
-            for fault in error.errors():
+            for fault in error.errors(include_url=False):
                 name = str(fault["loc"][0]) if fault["loc"] else ""
-                setting = settings.get(name)
-                info = primitive.params.model_fields.get(name)
-                whose = f"`{name}` of {primitive.name}" if name else primitive.name
-                what = f"{whose}: {fault['msg'][:1].lower()}{fault['msg'][1:]}"
-                if setting is not None:
-                    what += f", got {setting.value!r}"
-                self.problems.append(
-                    Problem(
-                        what,
-                        f"it is {info.description}" if info else "",
-                        f"`f2yaml show {primitive.name}` lists types and bounds",
-                        setting.place if setting and setting.place else flat.place,
-                    )
-                )
+                if name not in unknown and (name or not unknown):
+                    self.problems.append(self._bad_setting(fault, primitive, settings, flat))
             return None
+
+    def _bad_setting(
+        self,
+        fault: ErrorDetails,
+        primitive: AnyPrimitive,
+        settings: Mapping[str, Setting],
+        flat: FlatDo,
+    ) -> Problem:
+        """Return the problem of a value: where it is written, and where it is used."""
+        name = str(fault["loc"][0]) if fault["loc"] else ""
+        setting, info = settings.get(name), primitive.params.model_fields.get(name)
+        whose = f"`{name}` of {primitive.name}" if name else primitive.name
+        if name and len(fault["loc"]) > 1:
+            whose = f"an entry of {whose}"
+        if fault["type"] == "missing":
+            what, why = f"{primitive.name} lacks `{name}`", "it has no default"
+            fix = f"write `with: {{{name}: ...}}`"
+        else:
+            what, why, fix = explain(whose, fault)
+        if setting is not None and setting.origin == "--param":
+            what = f"--param {setting.parameter}={self.arguments[setting.parameter]}: {what}"
+        where, also = self._places(flat, name, setting)
+        return Problem(what, _reason(why, name, info and info.description), fix, where, also)
+
+    def _places(
+        self, flat: FlatDo, name: str, setting: Setting | None
+    ) -> tuple[Place, tuple[tuple[str, Place], ...]]:
+        """Return where a value is written, and the other places that have a part in it."""
+        value = flat.values.get(name)
+        if value is None or setting is None or setting.origin == "-p":
+            return flat.place, _included(flat)
+        places = [p for p in (value.place, value.used) if p is not None]
+        if setting.parameter and setting.origin != "--param":
+            default = self.recipe.default_places.get(setting.parameter)
+            places[:0] = [default] if default is not None else []
+        if value.origin == "override":
+            return places[0], (("the step is at", flat.place),)
+        also = tuple(("used at", place) for place in places[1:])
+        return places[0], (*also, *(_included(flat) if not also else ()))
 
     def _targets(self, flat: FlatDo, primitive: AnyPrimitive) -> tuple[str, ...] | None:
         if isinstance(primitive, BetweenStreams) and primitive.fills == ("from",):
@@ -265,6 +371,7 @@ class Binder:
                 if isinstance(primitive, BetweenStreams) and wanted > 1
                 else "write one stream name after `to`",
                 flat.place,
+                _included(flat),
             )
         )
         return None
@@ -308,47 +415,6 @@ class Binder:
                 )
             self.problems.append(problem)
 
-    def _check_streams(self, steps: Sequence[BoundStep]) -> None:
-        filled, cleared = {"main"}, set[str]()
-        for step in steps:
-            if isinstance(step, RequireStep):
-                continue
-            if isinstance(step, PassStep):
-                filled.add(step.target)
-                continue
-            primitive = step.primitive
-            read = [step.source]
-            if isinstance(primitive, BetweenStreams):
-                read += primitive.reads
-                read += step.targets[:1] if primitive.updates else ()
-            for stream in read:
-                if stream not in filled and not (self.block and stream not in cleared):
-                    state = "was cleared" if stream in cleared else "has not been filled"
-                    self.problems.append(
-                        Problem(
-                            f"{primitive.name} reads the stream `{stream}`, which {state}",
-                            "it would work on no frames",
-                            did_you_mean(stream, filled)
-                            or f"filled here: {', '.join(sorted(filled))}",
-                            step.place,
-                        )
-                    )
-            if primitive.name == "clearStream":
-                filled.discard(step.source)
-                cleared.add(step.source)
-            else:
-                filled.update(step.targets)
-                cleared.difference_update(step.targets)
-        for stream in self.recipe.outputs:
-            if stream not in filled:
-                self.problems.append(
-                    Problem(
-                        f"outputs name the stream `{stream}`, which no step leaves filled",
-                        "nothing would be written",
-                        did_you_mean(stream, filled) or "name a stream that a step fills",
-                    )
-                )
-
 
 def passed(
     primitive: AnyPrimitive,
@@ -369,14 +435,48 @@ def _name(flat: FlatDo) -> str:
     return str(flat.primitive.value)
 
 
-def _unknown(name: str, primitive: AnyPrimitive, place: Any) -> Problem:
+def _included(flat: FlatDo) -> tuple[tuple[str, Place], ...]:
+    """Return where the file of a step is included, the innermost place first."""
+    return tuple(("included at", place) for place in reversed(flat.trail))
+
+
+def _reason(why: str, name: str, description: str | None) -> str:
+    return f"{why}; `{name}`: {description}" if name and description else why
+
+
+def yaml_value(value: object) -> str:
+    """Return a value as YAML spells it."""
+    words = {None: "null", True: "true", False: "false"}
+    return words[value] if value is None or isinstance(value, bool) else str(value)
+
+
+def value_problem(primitive: AnyPrimitive, name: str, value: object, place: Place) -> Problem:
+    """Return the problem of a value that a parameter of a primitive does not take."""
+    field = primitive.params.model_fields[name]
+    try:
+        convert_value(value, field)
+    except Fault as fault:
+        what = f"`{name}` of {primitive.name} {fault.what}"
+        return Problem(what, _reason(fault.why, name, field.description), fault.fix, place)
+    raise AssertionError(f"{name} takes {value!r}")
+
+
+def unknown_parameter(name: str, primitive: AnyPrimitive, place: Any) -> Problem:
+    """Return the problem of a name that is no parameter of a primitive."""
     fields = primitive.params.model_fields
     listed = f"(`f2yaml show {primitive.name}` lists all {len(fields)})"
     guess = did_you_mean(name, fields)
+    owners = [p.name for p in primitives() if name in p.params.model_fields]
+    if guess:
+        fix = f"{guess} {listed}"
+    elif owners:
+        fix = f"it is a parameter of {', '.join(owners[:4])} {listed}"
+    else:
+        fix = f"`f2yaml show {primitive.name}` lists its parameters"
     return Problem(
         f"{primitive.name} has no parameter `{name}`",
         "unknown names are refused, so that a typo cannot change the science unnoticed",
-        f"{guess} {listed}" if guess else f"`f2yaml show {primitive.name}` lists its parameters",
+        fix,
         place,
     )
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from f2yaml.interpreter.applies import unfit, weight
-from f2yaml.interpreter.errors import Problem, RequestError
+from f2yaml.interpreter.checking import in_order
+from f2yaml.interpreter.checks import recipe_problems
+from f2yaml.interpreter.errors import Problem, RecipeError, RequestError
 from f2yaml.interpreter.frame import Frame
-from f2yaml.schema.compose import FlatRecipe, load_recipe, shipped
+from f2yaml.schema.compose import FlatRecipe, load_recipe, read_recipe, shipped
 
 
 def choose_recipe(named: str | None, frames: Sequence[Frame], mode: str = "sq") -> FlatRecipe:
@@ -24,7 +26,7 @@ def choose_recipe(named: str | None, frames: Sequence[Frame], mode: str = "sq") 
         No shipped recipe is the default for these frames.
     """
     if named is not None:
-        return load_recipe(named, mode=mode)
+        return _checked(named, mode)
     reasons = []
     fitting = []
     for name in sorted(shipped(mode)):
@@ -48,3 +50,13 @@ def choose_recipe(named: str | None, frames: Sequence[Frame], mode: str = "sq") 
             ]
         )
     return max(fitting, key=lambda recipe: weight(recipe.applies_to) if recipe.applies_to else 0)
+
+
+def _checked(named: str, mode: str) -> FlatRecipe:
+    """Return a recipe that has passed all checks which need no inputs and no settings."""
+    recipe, faults = read_recipe(named, mode=mode)
+    if recipe is None:
+        raise RecipeError(problems=faults)
+    if faults or recipe_problems(recipe, bound=False):
+        raise RecipeError(problems=in_order([*faults, *recipe_problems(recipe)]))
+    return recipe

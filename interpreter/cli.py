@@ -17,8 +17,11 @@ from f2yaml.interpreter.terminal import printable
 
 COMMANDS = {
     "run": "reduce frames with a recipe",
+    "plan": "what a run would do: steps, values, calibrations, files, memory and time",
     "validate": "check recipes, rules, scenarios and configuration",
+    "schema": "JSON Schema of recipes, rules, scenarios and configuration, for editors",
     "show": "a recipe, primitive, tag, descriptor or DQ bit; without a name, the catalogue",
+    "new": "start a recipe of your own from one there is",
     "typewalk": "walk folders and show each file's tags",
     "dataselect": "pick files by tags and by an expression on descriptors",
     "showd": "table of descriptor values",
@@ -156,7 +159,16 @@ def _run(arguments: argparse.Namespace) -> int:
             file=sys.stderr,
         )
         return 1
+    finally:
+        _plug_in_problems()
     return status
+
+
+def _plug_in_problems() -> None:
+    """Say what is wrong with plug-ins, if this command has looked at any."""
+    registry = sys.modules.get("f2yaml.interpreter.registry")
+    for problem in getattr(registry, "PLUGIN_PROBLEMS", ()):
+        print(printable(problem.render()), file=sys.stderr)
 
 
 def _terminated(number: int, frame: object) -> NoReturn:

@@ -132,7 +132,8 @@ def _read_yaml(path: Path, cwd: Path, environ: Mapping[str, str]) -> Configurati
     Without the key `databases` the built-in one serves; an empty list means none at all.
     """
     from f2yaml.schema.config import Config
-    from f2yaml.schema.source import load, validate_model
+    from f2yaml.schema.salvage import validate_model
+    from f2yaml.schema.source import load
 
     source = load(path)
     settings = validate_model(source, Config)

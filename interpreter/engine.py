@@ -165,7 +165,11 @@ def read_band(frames: Sequence[Frame], start: int, stop: int) -> Planes:
 
     A plane that any frame lacks is None.
     """
-    blocks = [frame.pixels.rows(start, stop) for frame in frames]
+    return stacked([frame.pixels.rows(start, stop) for frame in frames])
+
+
+def stacked(blocks: Sequence[Planes]) -> Planes:
+    """Stack the same rows of several frames; a plane that any of them lacks is None."""
     planes: list[Array | None] = []
     for plane in zip(*blocks, strict=True):
         planes.append(None if any(p is None for p in plane) else np.stack(plane))

@@ -25,7 +25,15 @@ from f2yaml.interpreter.algorithms.detect import UNITS
 from f2yaml.interpreter.errors import BadInput, OutputError
 from f2yaml.interpreter.frame import Frame, HistoryRow, ProvenanceRow
 from f2yaml.interpreter.headers import Headers
-from f2yaml.interpreter.pixels import Array, FilePlane, InMemory, OnDisk, Pixels, Planes
+from f2yaml.interpreter.pixels import (
+    PLANES,
+    Array,
+    FilePlane,
+    InMemory,
+    OnDisk,
+    Pixels,
+    Planes,
+)
 
 # A truncated file is an error here (`_plane`), not a warning.
 warnings.filterwarnings("ignore", "File may have been truncated")
@@ -33,8 +41,23 @@ warnings.filterwarnings("ignore", "File may have been truncated")
 #: Cards that FITS 4.0 (section 8.2) wants behind WCSAXES.
 _WORLD = re.compile(r"(CTYPE|CRVAL|CRPIX|CUNIT|CDELT|CD\d_|PC\d_)\d$")
 _OPENERS = {".bz2": bz2.decompress, ".gz": gzip.decompress}
-_EXTENSION = {"VAR": "variance", "DQ": "mask", "OBJMASK": "objmask"}
-_DTYPE = {"data": np.float32, "variance": np.float32, "mask": np.uint16, "objmask": np.uint8}
+_EXTENSION = {
+    "VAR": "variance",
+    "DQ": "mask",
+    "OBJMASK": "objmask",
+    "COVERAGE": "coverage",
+    "SHARED": "shared",
+}
+#: Planes that DRAGONS does not have, written behind those that it has.
+_OURS = ("COVERAGE", "SHARED")
+_DTYPE = {
+    "data": np.float32,
+    "variance": np.float32,
+    "mask": np.uint16,
+    "objmask": np.uint8,
+    "coverage": np.uint16,
+    "shared": np.uint8,
+}
 
 
 def read_frame(path: Path) -> Frame:
@@ -130,8 +153,8 @@ def _frame(path: Path, hdus: fits.HDUList, *, in_memory: bool) -> Frame:
             provenance = tuple(ProvenanceRow(*map(str, row)) for row in hdu.data)
         elif name == "SKYTABLE":
             skies = tuple(str(row[0]) for row in hdu.data)
-    ordered: list[Any] = [planes.get(name) for name in ("data", "variance", "mask", "objmask")]
-    for name, plane in zip(("VAR", "DQ", "OBJMASK"), ordered[1:], strict=True):
+    ordered: list[Any] = [planes.get(name) for name in PLANES]
+    for name, plane in zip(_EXTENSION, ordered[1:], strict=True):
         if plane is not None and plane.shape != ordered[0].shape:
             raise ValueError(f"{name} has shape {plane.shape}, SCI {ordered[0].shape}")
     pixels: Pixels
@@ -198,8 +221,8 @@ def _plane(path: Path, hdu: fits.ImageHDU, plane: str, in_memory: bool) -> Any:
     exact = simple and (
         (plane == "data" and bitpix in (32, -32, 16))
         or (plane == "variance" and bitpix == -32)
-        or (plane == "mask" and unsigned)
-        or (plane == "objmask" and bitpix == 8)
+        or (plane in ("mask", "coverage") and unsigned)
+        or (plane in ("objmask", "shared") and bitpix == 8)
     )
     if exact and not in_memory:
         assert stored is not None
@@ -224,7 +247,7 @@ def write_frame(frame: Frame, path: Path, planes: Sequence[str] | None = None) -
     path : Path
         Name of the product; replaced if it exists, once the new one is complete.
     planes : sequence of str, optional
-        Planes to write out of SCI, VAR, DQ, OBJMASK; default all that the frame has.
+        Planes to write out of SCI, VAR, DQ, OBJMASK, COVERAGE; default all that the frame has.
 
     Raises
     ------
@@ -278,14 +301,19 @@ def _hdus(frame: Frame, planes: Sequence[str] | None) -> fits.HDUList:
         "VAR": whole.variance,
         "DQ": whole.mask,
         "OBJMASK": whole.objmask,
+        "COVERAGE": whole.coverage,
+        "SHARED": whole.shared,
     }
     keep = [n for n, a in arrays.items() if a is not None and (planes is None or n in planes)]
     hdus = [fits.PrimaryHDU(header=_primary(frame.phu))]
-    for name in keep:
-        header = _image_header(frame.sci, name)
-        hdus.append(fits.ImageHDU(data=arrays[name], header=header, name=name, ver=1))
+    images = {
+        name: fits.ImageHDU(data=arrays[name], header=_image_header(frame.sci, name), ver=1)
+        for name in keep
+    }
+    hdus += [image for name, image in images.items() if name not in _OURS]
     if frame.objcat is not None and planes is None:
         hdus.append(_catalogue(frame.objcat, "OBJCAT", UNITS, ver=1))
+    hdus += [image for name, image in images.items() if name in _OURS]
     if frame.refcat is not None and planes is None:
         hdus.append(_catalogue(frame.refcat, "REFCAT", refcats.UNITS))
     hdus += [h for h in (_history(frame.history), _provenance(frame.provenance)) if h is not None]
@@ -308,6 +336,8 @@ def _image_header(sci: fits.Header, name: str) -> fits.Header:
     for key in ("BZERO", "BSCALE", "NAXIS3", "CD3_3", "CHECKSUM", "DATASUM"):
         header.remove(key, ignore_missing=True)
     header["EXTNAME"] = name
+    if name in _OURS:  # which have no unit; DQ keeps that of SCI, as in DRAGONS
+        header.remove("BUNIT", ignore_missing=True)
     world = next((n for n, key in enumerate(header) if _WORLD.match(key)), None)
     if "WCSAXES" in header and world is not None and header.index("WCSAXES") > world:
         card = header.cards["WCSAXES"]

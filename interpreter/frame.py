@@ -58,8 +58,9 @@ class Frame:
     name : str
         File name, which grows a suffix with each step.
     pixels : Pixels
-        Source of the planes: data (float32), variance (float32), mask (uint16 DQ bits) and objmask
-        (uint8), shape (ny, nx), unit of `unit`.
+        Source of the planes: data (float32), variance (float32), mask (uint16 DQ bits), objmask
+        (uint8), shared (uint8, see `Planes`) and, of stacks, coverage (uint16, exposures used);
+        shape (ny, nx), unit of `unit`.
     phu, sci : Header
         Primary header and header of the SCI extension. Never changed: `with_cards` copies.
     objcat : structured array, optional
@@ -110,6 +111,11 @@ class Frame:
     def objmask(self) -> Array | None:
         """The object mask (0 or 1), or None."""
         return self.pixels.whole().objmask if self.has("objmask") else None
+
+    @property
+    def coverage(self) -> Array | None:
+        """How many exposures each pixel of a stack is made of, or None."""
+        return self.pixels.whole().coverage if self.has("coverage") else None
 
     def has(self, plane: str) -> bool:
         """Whether the frame has a plane of this name."""
@@ -169,9 +175,10 @@ class Frame:
 
     # changed copies --------------------------------------------------------------------------
     def with_(self, **changes: Any) -> Frame:
-        """Return a frame with other planes or attributes; planes are data, variance, mask, objmask.
+        """Return a frame with other planes or attributes.
 
-        A plane given as None is dropped; planes not named are shared.
+        Planes are data, variance, mask, objmask, coverage and shared. One given as None is
+        dropped; those not named stay as they are.
         """
         planes: dict[str, Any] = {n: changes.pop(n) for n in PLANES if n in changes}
         if planes:

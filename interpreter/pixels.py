@@ -16,17 +16,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
-PlaneName = Literal["data", "variance", "mask", "objmask"]
-PLANES: tuple[PlaneName, ...] = ("data", "variance", "mask", "objmask")
+PlaneName = Literal["data", "variance", "mask", "objmask", "coverage", "shared"]
+PLANES: tuple[PlaneName, ...] = ("data", "variance", "mask", "objmask", "coverage", "shared")
 
 
 class Planes(NamedTuple):
-    """The planes of a frame, or of some of its rows; shape (ny, nx) each."""
+    """The planes of a frame, or of some of its rows; shape (ny, nx) each.
+
+    `shared` (uint8) is the share of the variance that dark and flat brought in, in 255ths: noise
+    that frames of the same calibrations have in common, at the same pixel of the detector.
+    """
 
     data: Array
     variance: Array | None = None
     mask: Array | None = None
     objmask: Array | None = None
+    coverage: Array | None = None
+    shared: Array | None = None
 
     def rows(self, start: int, stop: int) -> Planes:
         """Return views of rows `start` to `stop`."""
@@ -173,7 +179,8 @@ class Overlay:
     @property
     def present(self) -> frozenset[str]:
         added = {name for name, plane in self.planes.items() if plane is not None}
-        return (self.base.present - self.planes.keys()) | added
+        # A frozenset less the keys of a mapping would be a plain set.
+        return frozenset((self.base.present - self.planes.keys()) | added)
 
     def rows(self, start: int, stop: int) -> Planes:
         over = {n: None if p is None else p[start:stop] for n, p in self.planes.items()}

@@ -9,8 +9,9 @@ from typing import Any
 
 from f2yaml.interpreter.frame import Frame
 from f2yaml.interpreter.registry import AnyPrimitive, Params
-from f2yaml.schema.compose import Condition, FlatRecipe
-from f2yaml.schema.problems import Place
+from f2yaml.schema.compose import Condition, FlatRecipe, Ref
+from f2yaml.schema.predicate import evaluate
+from f2yaml.schema.problems import Place, RequestError
 from f2yaml.schema.recipe import Output, Write
 
 
@@ -19,12 +20,13 @@ class Setting:
     """The value of one parameter and where it came from.
 
     `origin` is ``default``, ``recipe``, ``include``, ``extends``, ``override``, ``--param`` or
-    ``-p``.
+    ``-p``; `parameter` is the parameter of the recipe that it stands for, if any.
     """
 
     value: Any
     origin: str
     place: Place | None = None
+    parameter: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,3 +118,28 @@ class Plan:
     def calls(self) -> tuple[CallStep, ...]:
         """The steps that call a primitive."""
         return tuple(step for step in self.steps if isinstance(step, CallStep))
+
+
+def holds(
+    condition: Condition, parameters: Mapping[str, Setting], counts: Mapping[str, int]
+) -> bool:
+    """Decide a condition, with the parameters of the recipe and the frames of each stream."""
+
+    def value_of(name: str) -> object:
+        if name.startswith("count:"):
+            return counts.get(name.removeprefix("count:"), 0)
+        value = condition.bindings[name.removeprefix("$")].value
+        return parameters[value.name].value if isinstance(value, Ref) else value
+
+    return evaluate(condition.expr, value_of)
+
+
+def unmet(step: RequireStep, counts: Mapping[str, int]) -> RequestError:
+    """Return the error for a requirement that does not hold."""
+    listed = ", ".join(f"{name} {number}" for name, number in counts.items())
+    return RequestError(
+        f"the recipe requires {step.condition.text} (frames per stream: {listed})",
+        step.because,
+        "change the list of inputs, or take another recipe",
+        step.condition.place,
+    )

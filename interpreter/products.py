@@ -77,12 +77,11 @@ class Writer:
         for output in outputs.values():
             if output.suffix or self.suffix is not None:
                 for frame in frames:
-                    self._path(self._named(frame, output, ()).name)
+                    self.path(self._named(frame, output, ()).name)
 
     def intermediate(self, frame: Frame, write: Write) -> FileWritten:
         """Write a frame between steps, under its name or with the step's suffix."""
-        named = frame.with_suffix(write.suffix) if write.suffix else frame
-        return FileWritten(self._write(named, write.planes))
+        return FileWritten(self._write(saved_as(frame, write), write.planes))
 
     def products(
         self,
@@ -91,6 +90,30 @@ class Writer:
         notes: Sequence[str] = (),
     ) -> Iterator[FileWritten]:
         """Write what the recipe declares as outputs; nothing if two would have one name."""
+        named = self.named(outputs, streams, notes)
+        for stream, output in outputs.items():
+            for frame in named[stream]:
+                if output.store:
+                    _require_usable(frame)
+                path = self._write(frame, output.planes)
+                kind = output.store or ""
+                if kind in CALIBRATIONS:
+                    self._cache(path, kind)
+                yield FileWritten(path, kind)
+
+    def named(
+        self,
+        outputs: Mapping[str, Output],
+        streams: Mapping[str, Sequence[Frame]],
+        notes: Sequence[str] = (),
+    ) -> dict[str, list[Frame]]:
+        """Return the products by stream, with the names and headers they are written with.
+
+        Raises
+        ------
+        RequestError
+            Two products would have one name.
+        """
         named = {
             stream: [self._named(frame, output, notes) for frame in streams.get(stream, ())]
             for stream, output in outputs.items()
@@ -104,15 +127,7 @@ class Writer:
                 "one would overwrite the other",
                 "give the frames different names, or write them in separate runs",
             )
-        for stream, output in outputs.items():
-            for frame in named[stream]:
-                if output.store:
-                    _require_usable(frame)
-                path = self._write(frame, output.planes)
-                kind = output.store or ""
-                if kind in CALIBRATIONS:
-                    self._cache(path, kind)
-                yield FileWritten(path, kind)
+        return named
 
     def _named(self, frame: Frame, output: Output, notes: Sequence[str]) -> Frame:
         # A frame prepared in a worse mode does not become better by what is done to it here.
@@ -143,12 +158,12 @@ class Writer:
         return made
 
     def _write(self, frame: Frame, planes: Sequence[str] | None) -> Path:
-        path = self._path(frame.name)
+        path = self.path(frame.name)
         write_frame(frame, path, planes)
         self.written.append(path)
         return path
 
-    def _path(self, name: str) -> Path:
+    def path(self, name: str) -> Path:
         """Return where a product goes; raise if it must not go there."""
         path = self.outdir / name
         if Path(name).name != name:
@@ -165,11 +180,15 @@ class Writer:
             )
         return path
 
+    def kept_at(self, kind: str, name: str) -> Path:
+        """Return where a processed calibration is kept for later runs."""
+        if self.cache is not None:
+            return self.cache(kind, name)
+        return self.outdir / "calibrations" / kind / name
+
     def _cache(self, path: Path, kind: str) -> None:
         """Put a processed calibration under calibrations/ (the same file, linked) and store it."""
-        cached = self.outdir / "calibrations" / kind / path.name
-        if self.cache is not None:
-            cached = self.cache(kind, path.name)
+        cached = self.kept_at(kind, path.name)
         folder = cached.parent
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -182,6 +201,11 @@ class Writer:
                 shutil.copyfile(path, partial)
         if self.store is not None:
             self.store(cached, kind)
+
+
+def saved_as(frame: Frame, write: Write) -> Frame:
+    """Return a frame under the name that a step saves it with."""
+    return frame.with_suffix(write.suffix) if write.suffix else frame
 
 
 def _require_usable(frame: Frame) -> None:

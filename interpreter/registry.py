@@ -11,10 +11,10 @@ import inspect
 import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from f2yaml.interpreter.frame import Frame
-from f2yaml.schema.problems import RecipeError, did_you_mean
+from f2yaml.schema.problems import Problem, RecipeError, did_you_mean
 from pydantic import BaseModel, ConfigDict
 
 
@@ -26,6 +26,8 @@ class Params(BaseModel):
 
 Streams = Mapping[str, Sequence[Frame]]
 F = TypeVar("F", bound=Callable[..., Any])
+Makes = Callable[[Sequence[Frame], Any], Sequence[Frame]]
+Takes = Literal["any", "exposures", "several"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +83,11 @@ class Primitive:
     check : callable, optional
         ``(frames, params) -> notes``; looks at the headers of all frames of the stream before the
         first pixel is read, and raises if the step would fail.
+    package : str
+        Package that brought it, with its version; empty for those of f2yaml.
+    takes : str
+        ``exposures``: it means nothing for frames that have been combined; ``several``: nor for a
+        single frame; ``any``.
     """
 
     name: str
@@ -92,6 +99,8 @@ class Primitive:
     guard: str
     family: str
     check: Callable[[Sequence[Frame], Any], Sequence[str]] | None = None
+    package: str = ""
+    takes: Takes = "any"
 
     @property
     def doc(self) -> str:
@@ -119,11 +128,15 @@ class Group(Primitive):
     """``(Sequence[Frame], P, *, resources) -> list[Frame]``; called once, the number may change.
 
     `wants` picks, from the inputs of a run, the frames whose resources are needed; `headers_only`
-    says that pixels are not looked at.
+    says that pixels are not looked at, so that a plan may call it; `combines`, that it makes one
+    frame of many. `makes` says, where the number of frames changes otherwise, which of them the
+    results are named after; for one that combines, it is the first.
     """
 
     wants: Callable[[Sequence[Frame]], Sequence[Frame]] | None = None
     headers_only: bool = False
+    combines: bool = False
+    makes: Makes | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,16 +145,27 @@ class BetweenStreams(Primitive):
 
     The function gets the streams named in `reads` beside ``from`` (the step's source) and, where
     `updates` is set, ``to`` (its target as it was). It returns one list for each entry of `fills`,
-    which become the step's targets in order.
+    which become the step's targets in order. `headers_only` says that pixels are not looked at, so
+    that a plan may call it; otherwise a plan expects ``to`` as it was where `updates` is set, else
+    the frames of ``from``.
     """
 
     reads: tuple[str, ...] = ()
     updates: bool = False
     fills: tuple[str, ...] = ("to",)
+    headers_only: bool = False
 
 
 AnyPrimitive = PerFrame | Group | BetweenStreams
 _REGISTRY: dict[str, AnyPrimitive] = {}
+_COMPLETE: list[bool] = []
+#: What is wrong with plug-ins, which are left out; the command line says it once.
+PLUGIN_PROBLEMS: list[Problem] = []
+
+
+def first_frame(frames: Sequence[Frame], params: Any) -> Sequence[Frame]:
+    """Return the first frame: what a stack of all is named after."""
+    return frames[:1]
 
 
 Check = Callable[[Sequence[Frame], Any], Sequence[str]]
@@ -155,11 +179,13 @@ def per_frame(
     guard: bool = False,
     holds_gil: bool = False,
     check: Check | None = None,
+    takes: Takes = "any",
 ) -> Callable[[F], F]:
     """Declare a primitive that works on one frame at a time."""
 
     def record(function: F) -> F:
         common = _common(name, function, suffix, stamps, guard)
+        common["takes"] = takes
         _register(PerFrame(**common, check=check, holds_gil=holds_gil))
         return function
 
@@ -175,12 +201,25 @@ def group(
     wants: Callable[[Sequence[Frame]], Sequence[Frame]] | None = None,
     check: Check | None = None,
     headers_only: bool = False,
+    combines: bool = False,
+    makes: Makes | None = None,
+    takes: Takes = "any",
 ) -> Callable[[F], F]:
     """Declare a primitive that works on all frames of a stream together."""
 
     def record(function: F) -> F:
         common = _common(name, function, suffix, stamps, guard)
-        _register(Group(**common, check=check, wants=wants, headers_only=headers_only))
+        common["takes"] = takes
+        _register(
+            Group(
+                **common,
+                check=check,
+                wants=wants,
+                headers_only=headers_only,
+                combines=combines,
+                makes=makes or (first_frame if combines else None),
+            )
+        )
         return function
 
     return record
@@ -196,11 +235,14 @@ def between_streams(
     fills: Sequence[str] = ("to",),
     check: Check | None = None,
     guard: bool = False,
+    headers_only: bool = False,
+    takes: Takes = "any",
 ) -> Callable[[F], F]:
     """Declare a primitive that reads or fills several streams."""
 
     def record(function: F) -> F:
         common = _common(name, function, suffix, stamps, guard)
+        common["takes"] = takes
         _register(
             BetweenStreams(
                 **common,
@@ -208,6 +250,7 @@ def between_streams(
                 reads=tuple(reads),
                 updates=updates,
                 fills=tuple(fills),
+                headers_only=headers_only,
             )
         )
         return function
@@ -219,8 +262,13 @@ def _common(
     name: str, function: Callable[..., Any], suffix: str, stamps: Sequence[str], guard: bool
 ) -> dict[str, Any]:
     signature = inspect.signature(function)
-    second = list(signature.parameters)[1]
-    params = typing.get_type_hints(function)[second]
+    hints = typing.get_type_hints(function)
+    params = hints.get(next(iter(list(signature.parameters)[1:]), ""))
+    if not (isinstance(params, type) and issubclass(params, Params)):
+        raise TypeError(
+            f"the second argument of {name} is not annotated with its parameters, a subclass of "
+            "Params"
+        )
     resources = tuple(
         parameter.name
         for parameter in signature.parameters.values()
@@ -238,22 +286,35 @@ def _common(
     }
 
 
+class NameTakenError(RuntimeError):
+    """A primitive has the name of another."""
+
+    def __init__(self, other: AnyPrimitive) -> None:
+        super().__init__(f"two primitives are called {other.name}")
+        self.other = other
+
+
 def _register(primitive: AnyPrimitive) -> None:
     known = _REGISTRY.get(primitive.name)
     if known is not None and known.function.__module__ != primitive.function.__module__:
-        raise RuntimeError(f"two primitives are called {primitive.name}")
+        raise NameTakenError(known)
     _REGISTRY[primitive.name] = primitive
 
 
 def load() -> None:
-    """Import every family of primitives, so that the registry is complete."""
+    """Import every family of primitives and every plug-in, so that the registry is complete."""
+    if _COMPLETE:
+        return
     import importlib
     import pkgutil
 
     from f2yaml.interpreter import primitives
+    from f2yaml.interpreter.plugins import take_in
 
     for module in pkgutil.iter_modules(primitives.__path__):
         importlib.import_module(f"{primitives.__name__}.{module.name}")
+    _COMPLETE.append(True)
+    PLUGIN_PROBLEMS.extend(take_in(_REGISTRY))
 
 
 def primitives() -> Iterator[AnyPrimitive]:
@@ -274,7 +335,8 @@ def find(name: str) -> AnyPrimitive:
     if name not in _REGISTRY:
         raise RecipeError(
             f"there is no primitive `{name}`",
-            "a step names a primitive of the registry",
+            "a step names a primitive of the registry"
+            + (", and a plug-in that may have it could not be loaded" if PLUGIN_PROBLEMS else ""),
             did_you_mean(name, _REGISTRY) or "`f2yaml show` lists all primitives",
         )
     return _REGISTRY[name]

@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from f2yaml.interpreter.calibrations import Calibrations
 from f2yaml.interpreter.errors import F2Error, MissingCalibration, Problem, RequestError
 from f2yaml.interpreter.frame import Frame
 from f2yaml.interpreter.plan import Provided
 from f2yaml.interpreter.pointing import repaired
 from f2yaml.interpreter.refcat import check_catalogue
 from f2yaml.interpreter.registry import AnyPrimitive, Group, Params
+
+if TYPE_CHECKING:
+    from f2yaml.interpreter.calibrations import Calibrations
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, assert_never
 
 from f2yaml.interpreter.engine import Engine
-from f2yaml.interpreter.errors import F2Error, RequestError
+from f2yaml.interpreter.errors import F2Error
 from f2yaml.interpreter.events import (
     Event,
     FileWritten,
@@ -29,14 +29,13 @@ from f2yaml.interpreter.fits import checksum, read_frame
 from f2yaml.interpreter.frame import Frame, HistoryRow, ProvenanceRow
 from f2yaml.interpreter.headers import utc_now
 from f2yaml.interpreter.pixels import InMemory, OnDisk, Overlay
-from f2yaml.interpreter.plan import CallStep, PassStep, Plan, RequireStep
+from f2yaml.interpreter.plan import CallStep, PassStep, Plan, RequireStep, holds, unmet
 from f2yaml.interpreter.products import Writer
 from f2yaml.interpreter.refcat import Catalogue, read_catalogue
 from f2yaml.interpreter.registry import BetweenStreams, Group, PerFrame, Reported, find
 from f2yaml.interpreter.resources import FROM_RUNNER, TABLES
 from f2yaml.interpreter.sources import Unread
-from f2yaml.schema.compose import Condition, Ref
-from f2yaml.schema.predicate import evaluate
+from f2yaml.schema.compose import Condition
 
 Streams = dict[str, tuple[Frame, ...]]
 Done = tuple[int, Frame, list[FileWritten]]
@@ -121,28 +120,17 @@ class Execution:
     def _decided(self, condition: Condition) -> bool:
         """Decide a `when` once, before the first of its steps."""
         if condition.block not in self._decisions:
-            self._decisions[condition.block] = self._holds(condition)
+            value = holds(condition, self.plan.parameters, self._counts())
+            self._decisions[condition.block] = value
         return self._decisions[condition.block]
 
-    def _holds(self, condition: Condition) -> bool:
-        return evaluate(condition.expr, lambda name: self._value(condition, name))
-
-    def _value(self, condition: Condition, name: str) -> object:
-        if name.startswith("count:"):
-            return len(self.streams.get(name.removeprefix("count:"), ()))
-        value = condition.bindings[name.removeprefix("$")].value
-        return self.plan.parameters[value.name].value if isinstance(value, Ref) else value
+    def _counts(self) -> dict[str, int]:
+        return {name: len(frames) for name, frames in self.streams.items()}
 
     def _require(self, step: RequireStep) -> None:
-        if self._holds(step.condition):
-            return
-        counts = ", ".join(f"{name} {len(frames)}" for name, frames in self.streams.items())
-        raise RequestError(
-            f"the recipe requires {step.condition.text} (frames per stream: {counts})",
-            step.because,
-            "change the list of inputs, or take another recipe",
-            step.condition.place,
-        )
+        counts = self._counts()
+        if not holds(step.condition, self.plan.parameters, counts):
+            raise unmet(step, counts)
 
     # steps ----------------------------------------------------------------------------------
     def _continues(self, last: CallStep, step: object) -> bool:

@@ -15,8 +15,9 @@ from f2yaml.interpreter.f2.descriptors import DESCRIPTORS, scalar
 from f2yaml.interpreter.f2.tags import ALL_TAGS, refuse_or_warn, tags_of
 from f2yaml.interpreter.headers import Headers
 from f2yaml.schema.problems import F2Error, Problem, RecipeError, RequestError, did_you_mean
+from f2yaml.schema.salvage import validate_model
 from f2yaml.schema.selection import FrameSet, Rules
-from f2yaml.schema.source import Source, load, validate_model
+from f2yaml.schema.source import Source, load
 
 #: What a descriptor's text keeps in a file name.
 _DROPPED: Final = re.compile(r"[^A-Za-z0-9_.+]")
@@ -63,7 +64,7 @@ def load_rules(path: Path | str) -> Rules:
     rules = validate_model(source, Rules)
     problems: list[Problem] = []
     for name, chosen in rules.sets.items():
-        problems += _unknown(source, name, chosen)
+        problems += unknown_words(source, name, chosen)
     if problems:
         raise RecipeError(problems=problems)
     return rules
@@ -117,7 +118,7 @@ def select(rules: Rules, frames: Iterable[Headers | tuple[str, Headers]]) -> Sel
         lists += _lists(name, chosen, full, named)
     _check_distinct(lists)
     leftover = tuple(
-        (named[number][0], "; ".join(reasons.get(number, [])) or _no_set(named[number][1]))
+        (named[number][0], "; ".join(reasons.get(number, [])) or _no_set(rules, named[number][1]))
         for number in range(len(named))
         if number not in used
     )
@@ -138,7 +139,7 @@ def _source(path: Path) -> Source:
     return load(path)
 
 
-def _unknown(source: Source, name: str, chosen: FrameSet) -> list[Problem]:
+def unknown_words(source: Source, name: str, chosen: FrameSet) -> list[Problem]:
     """Return the problems of one set that only the instrument's vocabulary shows."""
     problems: list[Problem] = []
     known: tuple[tuple[str, tuple[str, ...], Iterable[str], str], ...] = (
@@ -253,5 +254,14 @@ def _check_distinct(lists: Sequence[MadeList]) -> None:
             )
 
 
-def _no_set(headers: Headers) -> str:
-    return f"fits no set (tags {' '.join(sorted(tags_of(headers.phu)))})"
+def _no_set(rules: Rules, headers: Headers) -> str:
+    """Return by which tags a frame is none of each set."""
+    own = tags_of(headers.phu)
+    why = []
+    for name, chosen in rules.sets.items():
+        lacking = [tag for tag in chosen.tags if tag not in own]
+        barred = [tag for tag in chosen.xtags if tag in own]
+        words = [f"lacks {', '.join(lacking)}"] if lacking else []
+        words += [f"has {', '.join(barred)}"] if barred else []
+        why.append(f"{name}: {' and '.join(words)}")
+    return f"fits no set; {'; '.join(why)}"

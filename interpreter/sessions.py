@@ -133,10 +133,9 @@ class Session:
             parse_parameters(self.args.param),
         )
 
-    def execute(self, plan: Plan) -> Outcome:
-        """Run a plan; returns what it made."""
-        outcome = Outcome()
-        writer = Writer(
+    def writer(self, plan: Plan) -> Writer:
+        """Return what writes the products of a plan; it never writes over its inputs."""
+        return Writer(
             self.args.outdir,
             frozenset(_inputs(plan)),
             self.args.suffix,
@@ -144,6 +143,11 @@ class Session:
             self.calibrations.cache_path,
             self.calibrations.mode,
         )
+
+    def execute(self, plan: Plan) -> Outcome:
+        """Run a plan; returns what it made."""
+        outcome = Outcome()
+        writer = self.writer(plan)
         writer.check()
         writer.check_names(plan.outputs, plan.inputs)
         engine = Engine(self.jobs, self.max_memory, self.args.outdir)

@@ -10,6 +10,7 @@ from f2yaml.schema.base import Fault
 from f2yaml.schema.problems import RequestError
 from f2yaml.schema.recipe import Parameter
 from f2yaml.schema.source import scalar
+from f2yaml.schema.wording import explain
 from pydantic import TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
@@ -89,21 +90,36 @@ def convert(text: str, field: FieldInfo) -> Any:
 
     Raises
     ------
-    ValueError
-        It is no value of the parameter's type, or out of its bounds; the message says which.
+    Fault
+        It is no value of the parameter's type, or out of its bounds.
+    """
+    failure: Fault | None = None
+    for value in readings(text):
+        try:
+            return convert_value(value, field)
+        except Fault as fault:
+            failure = failure or fault
+    assert failure is not None
+    raise failure
+
+
+def convert_value(value: object, field: FieldInfo) -> Any:
+    """Return a value as a parameter holds it.
+
+    Raises
+    ------
+    Fault
+        It is no value of the parameter's type, or out of its bounds.
     """
     annotation: Any = field.annotation
     if field.metadata:
         annotation = Annotated[(annotation, *field.metadata)]
     adapter: TypeAdapter[Any] = TypeAdapter(annotation)
-    failure: ValidationError | None = None
-    for value in readings(text):
-        try:
-            return adapter.validate_python(value, strict=True)
-        except ValidationError as error:
-            failure = failure or error
-    assert failure is not None
-    raise ValueError(failure.errors()[0]["msg"])
+    try:
+        return adapter.validate_python(value, strict=True)
+    except ValidationError as error:
+        what, why, fix = explain("", error.errors(include_url=False)[0])
+        raise Fault(what.lstrip(" :"), why, fix) from error
 
 
 def convert_parameter(text: str, parameter: Parameter) -> Any:

@@ -18,14 +18,12 @@ from pydantic import (
 IDENTIFIER = r"^[A-Za-z_][A-Za-z0-9_]*$"
 _LABEL = r"^[A-Za-z][A-Za-z0-9_-]*$"
 _SUFFIX = r"^_[A-Za-z0-9][A-Za-z0-9_-]*$"
-_CALIBRATION = r"^[a-z][a-z0-9]*(_[a-z0-9]+)*$"
 _TAG = r"^[A-Za-z][A-Za-z0-9_]*$"
 
 PATTERNS: dict[str, str] = {
     IDENTIFIER: "letters, digits and underscores, not beginning with a digit",
     _LABEL: "letters, digits, underscores and hyphens, beginning with a letter",
     _SUFFIX: "an underscore, then letters, digits, underscores or hyphens, as in `_image`",
-    _CALIBRATION: "lower-case words joined by underscores, as in `processed_dark`",
     _TAG: "letters, digits and underscores, as in `DARK`",
 }
 """What each pattern of this module asks for, in words for error messages."""
@@ -92,9 +90,13 @@ def _expression(text: str) -> str:
 
 
 def _one_or_many(value: Any) -> Any:
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         return tuple(value)
-    return (value,) if isinstance(value, str) else value
+    if not isinstance(value, str):
+        raise Fault(
+            "the value is no name", "it has to be a stream, or a list of them", "write `main`"
+        )
+    return (value,)
 
 
 def _scalar(value: Any) -> Any:
@@ -126,9 +128,6 @@ Label = Annotated[str, StringConstraints(pattern=_LABEL, max_length=64)]
 
 Suffix = Annotated[str, StringConstraints(pattern=_SUFFIX, max_length=64)]
 """Ending of a product's name, before ``.fits``."""
-
-CalibrationType = Annotated[str, StringConstraints(pattern=_CALIBRATION, max_length=64)]
-"""Kind of calibration under which a product is stored, such as ``processed_dark``."""
 
 TagName = Annotated[str, StringConstraints(pattern=_TAG, max_length=64)]
 """Tag of a frame, such as ``DARK``."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from f2yaml.schema.base import Model
 from f2yaml.schema.flat import (
     Condition,
     FlatCopy,
@@ -18,6 +17,7 @@ from f2yaml.schema.flat import (
     Value,
 )
 from f2yaml.schema.flatten import Flattener
+from f2yaml.schema.kinds import KINDS, mistaken, model_of
 from f2yaml.schema.library import (
     Library,
     find_recipe,
@@ -26,9 +26,9 @@ from f2yaml.schema.library import (
     shipped_root,
     shown_path,
 )
-from f2yaml.schema.problems import Problem, RecipeError, RequestError, did_you_mean
-from f2yaml.schema.source import Source, load, validate_model
-from f2yaml.schema.text import printable
+from f2yaml.schema.problems import Problem, RecipeError, RequestError
+from f2yaml.schema.salvage import validate_model
+from f2yaml.schema.source import Source, load
 
 __all__ = [
     "KINDS",
@@ -44,13 +44,12 @@ __all__ = [
     "check_document",
     "load_recipe",
     "problems_of",
+    "read_recipe",
     "shipped",
     "shipped_everywhere",
     "shipped_root",
+    "shown_path",
 ]
-
-KINDS = ("recipe", "rules", "scenario", "config")
-"""Kinds of document."""
 
 
 def load_recipe(ref: str | Path, *, search: Sequence[Path] = (), mode: str = "sq") -> FlatRecipe:
@@ -72,14 +71,29 @@ def load_recipe(ref: str | Path, *, search: Sequence[Path] = (), mode: str = "sq
     RecipeError
         Every problem of every file involved, in the order of files and lines.
     """
+    flat, problems = read_recipe(ref, search=search, mode=mode)
+    if problems or flat is None:
+        raise RecipeError(problems=problems)
+    return flat
+
+
+def read_recipe(
+    ref: str | Path, *, search: Sequence[Path] = (), mode: str = "sq"
+) -> tuple[FlatRecipe | None, list[Problem]]:
+    """Return what can be understood of a recipe, and its problems; as `load_recipe` otherwise.
+
+    The recipe is None when there is nothing to go on with.
+
+    Raises
+    ------
+    RecipeError
+        There is no such recipe.
+    """
     path = find_recipe(ref, search, mode)
     library = Library(path, search)
     document = library.read(path)
     flat = Flattener(library).recipe(document) if document is not None else None
-    problems = list(dict.fromkeys(library.problems))
-    if problems or flat is None:
-        raise RecipeError(problems=problems)
-    return flat
+    return flat, list(dict.fromkeys(library.problems))
 
 
 def problems_of(path: str | Path, *, search: Sequence[Path] = ()) -> list[Problem]:
@@ -108,32 +122,18 @@ def check_document(path: str | Path, *, search: Sequence[Path] = ()) -> tuple[So
         Every problem found.
     """
     file = Path(path)
-    source = load(file, name=shown_path(file))
+    source = load(file, name=shown_path(file), keep_going=True)
     kind = source.value.get("kind", "recipe") if isinstance(source.value, dict) else "recipe"
+    wrong = mistaken(source, str(kind))
+    if wrong is not None:
+        raise RecipeError(problems=[wrong])
     if kind == "recipe":
         load_recipe(file, search=search)
-    else:
-        validate_model(source, _model(kind, source))
+        return source, kind
+    try:
+        validate_model(source, model_of(kind))
+    except RecipeError as error:
+        raise RecipeError(problems=[*source.problems, *error.problems]) from error
+    if source.problems:
+        raise RecipeError(problems=source.problems)
     return source, kind
-
-
-def _model(kind: object, source: Source) -> type[Model]:
-    # read only when such a document is met: each brings its own tables
-    if kind == "rules":
-        from f2yaml.schema.selection import Rules
-
-        return Rules
-    if kind == "config":
-        from f2yaml.schema.config import Config
-
-        return Config
-    if kind == "scenario":
-        from f2yaml.schema.scenario import Scenario
-
-        return Scenario
-    raise RecipeError(
-        f"`{printable(str(kind))}` is not a kind of document",
-        "kinds are " + ", ".join(KINDS),
-        did_you_mean(str(kind), KINDS) or "write one of them",
-        source.place(("kind",)),
-    )

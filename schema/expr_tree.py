@@ -165,3 +165,15 @@ def transform(expr: Expr, change: Callable[[Operand], Operand]) -> Expr:
             return IsNone(one(operand))
         case Truth(operand):
             return Truth(one(operand))
+
+
+def comparisons(expr: Expr) -> Iterable[Compare | IsNone | Truth]:
+    """Return the parts of an expression that are decided by themselves."""
+    match expr:
+        case And(parts) | Or(parts):
+            for part in parts:
+                yield from comparisons(part)
+        case Not(part):
+            yield from comparisons(part)
+        case Compare() | IsNone() | Truth():
+            yield expr

@@ -7,7 +7,7 @@ been replaced by what they stand for; only those to the parameters of the recipe
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -26,6 +26,16 @@ class Ref:
     name: str
 
 
+class Unknown:
+    """Stands for a value that a fault, reported elsewhere, has taken away."""
+
+    def __repr__(self) -> str:
+        return "unknown"
+
+
+UNKNOWN = Unknown()
+
+
 @dataclass(frozen=True, slots=True)
 class Value:
     """A value, where it is written, and in what role.
@@ -33,19 +43,22 @@ class Value:
     Parameters
     ----------
     value : object
-        Plain value, or a `Ref`.
+        Plain value, a `Ref`, or `UNKNOWN`.
     place : Place
     origin : str
         ``recipe``: the recipe itself; ``include``, ``extends``: an included or extended one;
         ``override``: an override block; ``default``: the default of an included recipe's parameter.
     key : Place, optional
         Where its name is written, for values of a step.
+    used : Place, optional
+        Where the value is used by a reference, if that is not where it is written.
     """
 
     value: object
     place: Place
     origin: Origin
     key: Place | None = None
+    used: Place | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +123,11 @@ class FlatRequire:
 
 
 FlatStep = FlatDo | FlatCopy | FlatRequire
+Locator = Callable[[tuple[str | int, ...]], Place | None]
+
+
+def _nowhere(path: tuple[str | int, ...]) -> None:
+    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,8 +147,14 @@ class FlatRecipe:
     applies_to : AppliesTo or None
     files : tuple of pathlib.Path
         Every file that was read, the recipe first.
-    parameter_places, output_places : mapping of str to Place
-        Where each is written.
+    parameter_places, default_places, output_places : mapping of str to Place
+        Where each parameter, its default and each output are written.
+    locate : callable
+        Gives the place of what is inside `outputs` or `applies_to`, by path of keys.
+    complete : bool
+        False when faults have taken parts of it away, so that what is missing proves nothing.
+    declares_outputs : bool
+        Whether one of its files has the key `outputs`, be it empty.
     """
 
     name: str
@@ -142,4 +166,8 @@ class FlatRecipe:
     applies_to: AppliesTo | None
     files: tuple[Path, ...]
     parameter_places: Mapping[str, Place] = field(default_factory=dict)
+    default_places: Mapping[str, Place] = field(default_factory=dict)
     output_places: Mapping[str, Place] = field(default_factory=dict)
+    locate: Locator = _nowhere
+    complete: bool = True
+    declares_outputs: bool = False

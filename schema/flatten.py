@@ -4,27 +4,29 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, assert_never
 
 from f2yaml.schema.base import Fault
 from f2yaml.schema.expr_reader import Reader
 from f2yaml.schema.flat import (
+    UNKNOWN,
     Condition,
     FlatCopy,
     FlatDo,
     FlatRecipe,
     FlatRequire,
-    FlatStep,
     Origin,
     Ref,
+    Unknown,
     Value,
 )
 from f2yaml.schema.library import Document, Library
 from f2yaml.schema.predicate import Count, Name, Operand, Param, lone_operands, parse, transform
 from f2yaml.schema.problems import Place, Problem, RecipeError, did_you_mean
 from f2yaml.schema.recipe import Do, Include, Insert, Override, Parameter, Require, Step, When
+from f2yaml.schema.scope import Context, Item, Scope, is_reference, leaves, locator
 from f2yaml.schema.source import KeyPath
 from f2yaml.schema.text import printable
 
@@ -34,55 +36,13 @@ MAX_STEPS = 2000
 _REF = re.compile(r"\$([A-Za-z_][A-Za-z0-9_]*)", re.ASCII)
 
 
-@dataclass(slots=True)
-class _Scope:
-    """What names mean in one recipe: the chain of files it extends, and its parameters."""
-
-    chain: list[Document]
-    parameters: dict[str, Parameter]
-    places: dict[str, Place]
-    given: dict[str, Value] | None  # None: the recipe itself, whose parameters stay open
-    used: set[str] = field(default_factory=set)
-
-    @property
-    def complete(self) -> bool:
-        """Whether all that the recipe extends could be read."""
-        return self.chain[0].recipe.extends is None
-
-
-@dataclass(frozen=True, slots=True)
-class _Context:
-    """Where flattening stands."""
-
-    document: Document
-    scope: _Scope
-    origin: Origin
-    main: str
-    when: tuple[Condition, ...]
-    trail: tuple[Place, ...]
-    stack: tuple[Path, ...]
-
-    def stream(self, name: str) -> str:
-        return self.main if name == "main" else name
-
-    def place(self, path: KeyPath, *, key: bool = False) -> Place:
-        return self.document.source.place(path, key=key)
-
-
-@dataclass(frozen=True, slots=True)
-class _Item:
-    """A flat step, and the context it arose in."""
-
-    step: FlatStep
-    context: _Context
-
-
 class Flattener:
     """Flattens one recipe; problems go to the library's list."""
 
     def __init__(self, library: Library) -> None:
         self.library = library
-        self.top: _Scope | None = None
+        self.top: Scope | None = None
+        self.complete = True
         self._steps = 0
         self._streams = 0
         self._blocks = 0
@@ -98,7 +58,7 @@ class Flattener:
             self.library.problems += error.problems
             return None
         self._check_ids(items)
-        if not items and not self.library.problems:
+        if not items and self.complete:
             self._problem(
                 "the recipe has no steps",
                 "there is nothing to do",
@@ -119,17 +79,23 @@ class Flattener:
             applies_to=applies_from.recipe.applies_to if applies_from else None,
             files=tuple(self.library.documents),
             parameter_places=scope.places,
+            default_places=scope.defaults,
             output_places={
                 name: outputs_from.source.place(("outputs", name), key=True) for name in outputs
             }
             if outputs_from
             else {},
+            locate=locator(document, outputs_from, applies_from),
+            complete=self.complete,
+            declares_outputs=outputs_from is not None or scope.lacks("outputs"),
         )
 
     # --- documents and parameters -------------------------------------------------------------
 
-    def _problem(self, what: str, why: str, fix: str, where: Place) -> None:
-        self.library.problems.append(Problem(what, why, fix, where))
+    def _problem(
+        self, what: str, why: str, fix: str, where: Place, *also: tuple[str, Place]
+    ) -> None:
+        self.library.problems.append(Problem(what, why, fix, where, also))
 
     @staticmethod
     def _giver(chain: list[Document], key: str) -> Document | None:
@@ -141,7 +107,10 @@ class Flattener:
         """Return the document that a file includes or extends; None notes a problem."""
         path = self.library.resolve(ref, by.path, where)
         if path is None:
+            self.complete = False
             return None
+        if path in stack or len(stack) >= MAX_NESTING:
+            self.complete = False
         if path in stack:
             names = " -> ".join(p.name for p in (*stack[stack.index(path) :], path))
             self._problem(
@@ -159,7 +128,15 @@ class Flattener:
                 where,
             )
             return None
-        return self.library.read(path)
+        known = len(self.library.problems)
+        document = self.library.read(path)
+        self.library.problems[known:] = [
+            replace(problem, also=(*problem.also, ("named at", where)))
+            for problem in self.library.problems[known:]
+        ]
+        if document is None:
+            self.complete = False
+        return document
 
     def _chain(self, document: Document, stack: tuple[Path, ...]) -> list[Document]:
         """Return a document and those it extends, the most basic first."""
@@ -175,9 +152,10 @@ class Flattener:
             stack = (*stack, base.path)
         return chain
 
-    def _scope(self, chain: list[Document], given: dict[str, Value] | None) -> _Scope:
+    def _scope(self, chain: list[Document], given: dict[str, Value] | None) -> Scope:
         parameters: dict[str, Parameter] = {}
         places: dict[str, Place] = {}
+        defaults: dict[str, Place] = {}
         for document in chain:
             for name, parameter in document.recipe.parameters.items():
                 path = ("parameters", name, "default")
@@ -186,6 +164,7 @@ class Flattener:
                     changed = {key: getattr(parameter, key) for key in parameter.model_fields_set}
                     parameter = known.model_copy(update=changed)
                 places[name] = document.source.place(path[:2], key=True)
+                defaults[name] = document.source.place(path)
                 try:
                     value = parameter.convert(parameter.default)
                 except Fault as fault:
@@ -195,10 +174,10 @@ class Flattener:
                 parameters[name] = parameter.model_copy(update={"default": value})
                 if given is not None and name not in given:
                     given[name] = Value(value, document.source.place(path), "default")
-        return _Scope(chain, parameters, places, given)
+        return Scope(chain, parameters, places, defaults, given)
 
-    def _check_used(self, scope: _Scope) -> None:
-        if not scope.complete:
+    def _check_used(self, scope: Scope) -> None:
+        if not self.complete:
             return
         for name in scope.parameters:
             if name not in scope.used:
@@ -211,7 +190,7 @@ class Flattener:
 
     # --- values -------------------------------------------------------------------------------
 
-    def _resolve(self, value: object, place: Place, context: _Context, origin: Origin) -> Value:
+    def _resolve(self, value: object, place: Place, context: Context, origin: Origin) -> Value:
         """Return a value with a reference replaced by what it stands for here."""
         if isinstance(value, str) and value.startswith("$"):
             found = _REF.fullmatch(value)
@@ -222,22 +201,24 @@ class Flattener:
                     "write `$name`, without braces",
                     place,
                 )
-                return Value(None, place, origin)
+                return Value(UNKNOWN, place, origin)
             return self._lookup(found[1], place, context, origin)
-        if isinstance(value, list | dict) and any(map(_is_ref, _leaves(value))):
+        if isinstance(value, list | dict) and any(map(is_reference, leaves(value))):
+            context.scope.used.update(str(v)[1:] for v in leaves(value) if is_reference(v))
             self._problem(
                 "a reference inside a list or mapping",
                 "a reference is the whole value, so that it keeps its type",
                 "write the values out, or make the whole value a parameter",
                 place,
             )
+            return Value(UNKNOWN, place, origin)
         return Value(value, place, origin)
 
-    def _lookup(self, name: str, place: Place, context: _Context, origin: Origin) -> Value:
+    def _lookup(self, name: str, place: Place, context: Context, origin: Origin) -> Value:
         scope = context.scope
         if name not in scope.parameters:
-            if not scope.complete:
-                return Value(None, place, origin)
+            if scope.lacks("parameters"):
+                return Value(UNKNOWN, place, origin)
             known = ", ".join(f"${known}" for known in scope.parameters)
             self._problem(
                 f"`${name}` is not a parameter of this recipe",
@@ -245,24 +226,27 @@ class Flattener:
                 did_you_mean(name, scope.parameters) or f"add `{name}` under `parameters`",
                 place,
             )
-            return Value(None, place, origin)
+            return Value(UNKNOWN, place, origin)
         scope.used.add(name)
         if scope.given is None:
             return Value(Ref(name), place, origin)
         return scope.given[name]
 
     def _values(
-        self, values: Mapping[str, Any], path: KeyPath, context: _Context, origin: Origin
+        self, values: Mapping[str, Any], path: KeyPath, context: Context, origin: Origin
     ) -> dict[str, Value]:
-        return {
-            key: replace(
-                self._resolve(value, context.place((*path, key)), context, origin),
+        found = {}
+        for key, value in values.items():
+            place = context.place((*path, key))
+            resolved = self._resolve(value, place, context, origin)
+            found[key] = replace(
+                resolved,
                 key=context.place((*path, key), key=True),
+                used=place if resolved.place != place else None,
             )
-            for key, value in values.items()
-        }
+        return found
 
-    def _condition(self, text: str, path: KeyPath, context: _Context) -> Condition:
+    def _condition(self, text: str, path: KeyPath, context: Context) -> Condition:
         place = context.place(path)
         bindings: dict[str, Value] = {}
 
@@ -277,6 +261,7 @@ class Flattener:
                 spot = Reader(text, place).place(operand.at, width)
             if isinstance(operand, Name):
                 self._no_such_name(operand.name, context.scope, spot)
+                bindings[operand.name] = Value(UNKNOWN, spot, context.origin)
             if isinstance(operand, Param):
                 bindings[operand.name] = self._lookup(operand.name, spot, context, context.origin)
             return operand
@@ -285,12 +270,12 @@ class Flattener:
         expr = transform(tree, change)
         for operand in lone_operands(expr):
             if isinstance(operand, Param):
-                self._check_yes_no(bindings[operand.name], operand.name, place)
+                bindings[operand.name] = self._yes_no(bindings[operand.name], operand.name, place)
         self._blocks += 1
         return Condition(expr, bindings, text, place, self._blocks)
 
-    def _no_such_name(self, name: str, scope: _Scope, place: Place) -> None:
-        if not scope.complete:
+    def _no_such_name(self, name: str, scope: Scope, place: Place) -> None:
+        if scope.lacks("parameters"):
             return
         self._problem(
             f"`{name}` is not a parameter of this recipe",
@@ -300,38 +285,43 @@ class Flattener:
             place,
         )
 
-    def _check_yes_no(self, value: Value, name: str, place: Place) -> None:
+    def _yes_no(self, value: Value, name: str, place: Place) -> Value:
+        """Return a value that decides by itself; unknown, with a problem, if it cannot."""
         assert self.top is not None
         content = value.value
         if isinstance(content, Ref):
             content = self.top.parameters[content.name].default
-        if content is not None and not isinstance(content, bool):
-            self._problem(
-                f"`${name}` is neither true nor false",
-                f"its value is {content}, and a condition decides between yes and no",
-                f"compare it with something, as in `${name} == {content}`",
-                place,
-            )
+        if content is None or isinstance(content, bool | Unknown):
+            return value
+        self._problem(
+            f"`${name}` is neither true nor false",
+            f"its value is {content}, and a condition decides between yes and no",
+            f"compare it with something, as in `${name} == {content}`",
+            place,
+        )
+        return replace(value, value=UNKNOWN)
 
     # --- steps --------------------------------------------------------------------------------
 
     def _expand(
         self,
-        scope: _Scope,
+        scope: Scope,
         origin: Origin,
         main: str,
         when: tuple[Condition, ...],
         trail: tuple[Place, ...],
         stack: tuple[Path, ...],
-    ) -> list[_Item]:
+    ) -> list[Item]:
         """Return the steps of a recipe and of those it extends."""
-        items: list[_Item] = []
+        items: list[Item] = []
+        if scope.lacks("steps", "insert", "override"):
+            self.complete = False
         for index, document in enumerate(scope.chain):
             last = document is scope.chain[-1]
             role: Origin = "extends" if origin == "recipe" and not last else origin
             # a recipe may include what it extends, but not the other way round
             inside = (*stack, *(d.path for d in reversed(scope.chain[index:])))
-            context = _Context(document, scope, role, main, when, trail, inside)
+            context = Context(document, scope, role, main, when, trail, inside)
             items += self._flatten(document.recipe.steps, ("steps",), context)
             for key, override in document.recipe.override.items():
                 items = self._override(items, key, override, context)
@@ -340,8 +330,8 @@ class Flattener:
         self._check_used(scope)
         return items
 
-    def _flatten(self, steps: Iterable[Step], path: KeyPath, context: _Context) -> list[_Item]:
-        items: list[_Item] = []
+    def _flatten(self, steps: Iterable[Step], path: KeyPath, context: Context) -> list[Item]:
+        items: list[Item] = []
         for index, step in enumerate(steps):
             here = (*path, index)
             self._steps += 1
@@ -354,14 +344,14 @@ class Flattener:
                 )
             match step:
                 case Do():
-                    items.append(_Item(self._do(step, here, context), context))
+                    items.append(Item(self._do(step, here, context), context))
                 case Include():
                     items += self._include(step, here, context)
                 case Require():
                     condition = self._condition(step.require, (*here, "require"), context)
                     place = context.place((*here, "require"), key=True)
                     flat = FlatRequire(condition, step.because, place, context.when)
-                    items.append(_Item(flat, context))
+                    items.append(Item(flat, context))
                 case When():
                     condition = self._condition(step.when, (*here, "when"), context)
                     inner = replace(context, when=(*context.when, condition))
@@ -370,7 +360,7 @@ class Flattener:
                     assert_never(step)
         return items
 
-    def _do(self, step: Do, path: KeyPath, context: _Context) -> FlatDo:
+    def _do(self, step: Do, path: KeyPath, context: Context) -> FlatDo:
         place = context.place((*path, "do"))
         return FlatDo(
             primitive=Value(step.do, place, context.origin),
@@ -385,7 +375,7 @@ class Flattener:
             trail=context.trail,
         )
 
-    def _include(self, step: Include, path: KeyPath, context: _Context) -> list[_Item]:
+    def _include(self, step: Include, path: KeyPath, context: Context) -> list[Item]:
         where = context.place((*path, "include"))
         given = self._values(step.values, (*path, "with"), context, context.origin)
         document = self._open(step.include, context.document, where, context.stack)
@@ -411,51 +401,59 @@ class Flattener:
             return items
         before = FlatCopy(context.stream(step.source), main, context.when, where)
         after = FlatCopy(main, context.stream(step.target), context.when, where)
-        return [_Item(before, context), *items, _Item(after, context)]
+        return [Item(before, context), *items, Item(after, context)]
 
     def _check_arguments(
-        self, given: dict[str, Value], chain: list[Document], path: KeyPath, context: _Context
+        self, given: dict[str, Value], chain: list[Document], path: KeyPath, context: Context
     ) -> None:
         """Check the values given to an included recipe; bring them to the types it declares."""
         assert self.top is not None
-        declared = self._scope(chain, None).parameters
+        known = len(self.library.problems)
+        scope = self._scope(chain, None)
+        del self.library.problems[known:]  # faults of defaults are noted where they are used
+        declared = scope.parameters
         name = chain[-1].recipe.name
         for key, value in list(given.items()):
             if key not in declared:
-                known = ", ".join(declared)
+                if scope.lacks("parameters"):
+                    continue
+                listed = ", ".join(declared)
                 self._problem(
                     f"`{name}` has no parameter `{key}`",
-                    f"its parameters are {known}" if known else "it has no parameters",
+                    f"its parameters are {listed}" if listed else "it has no parameters",
                     did_you_mean(key, declared) or "remove it",
                     context.place((*path, key), key=True),
                 )
                 continue
-            content, default = value.value, ""
+            content, where = value.value, value.place
+            also = [("declared at", scope.places[key])]
             if isinstance(content, Ref):
-                content, default = self.top.parameters[content.name].default, "the default of "
+                where = self.top.defaults[content.name]
+                content = self.top.parameters[content.name].default
+            if where != context.place((*path, key)):
+                also.insert(0, ("used at", context.place((*path, key))))
+            if isinstance(content, Unknown):
+                continue
             try:
                 converted = declared[key].convert(content)
             except Fault as fault:
-                place = context.place((*path, key))
-                what = f"`{key}` of `{name}` {fault.what}"
-                if default:
-                    what = f"{default}`${_ref_name(value)}` cannot be `{key}` of `{name}`"
-                    self._problem(what, f"it {fault.what}; {fault.why}", fault.fix, place)
-                elif value.origin != "default":
-                    self._problem(what, fault.why, fault.fix, place)
+                if value.origin != "default":
+                    what = f"`{key}` of `{name}` {fault.what}"
+                    self._problem(what, fault.why, fault.fix, where, *also)
+                    given[key] = replace(value, value=UNKNOWN)
                 continue
             if not isinstance(value.value, Ref):
                 given[key] = replace(value, value=converted)
 
     # --- override and insert ------------------------------------------------------------------
 
-    def _find(self, items: list[_Item], key: str, where: Place) -> list[int]:
+    def _find(self, items: list[Item], key: str, where: Place) -> list[int]:
         """Return the indices of the step that an id or a primitive's name means."""
         does = [(i, item.step) for i, item in enumerate(items) if isinstance(item.step, FlatDo)]
         found = [(i, step) for i, step in does if step.id == key]
         if not found:
             found = [(i, step) for i, step in does if step.primitive.value == key]
-        if not found:
+        if not found and self.complete:
             known = {step.id for _, step in does if step.id}
             known |= {str(step.primitive.value) for _, step in does}
             self._problem(
@@ -470,15 +468,16 @@ class Flattener:
             self._problem(
                 f"`{key}` names {len(places)} steps",
                 "they are at " + ", ".join(map(str, places)),
-                "give the step that is meant an `id`, and use that",
+                "give the step that is meant an `id`, and use that (of a shipped recipe, in a "
+                "copy: `f2yaml new`)",
                 where,
             )
             return []
         return [i for i, _ in found]
 
     def _override(
-        self, items: list[_Item], key: str, override: Override, context: _Context
-    ) -> list[_Item]:
+        self, items: list[Item], key: str, override: Override, context: Context
+    ) -> list[Item]:
         items = list(items)
         path = ("override", key)
         values = self._values(override.values, (*path, "with"), context, "override")
@@ -490,12 +489,12 @@ class Flattener:
             if "write" in override.model_fields_set:
                 step = replace(step, write=override.write)
             step = replace(step, values={**step.values, **values})
-            items[index] = _Item(step, items[index].context)
+            items[index] = Item(step, items[index].context)
         return items
 
     def _insert(
-        self, items: list[_Item], insert: Insert, path: KeyPath, context: _Context
-    ) -> list[_Item]:
+        self, items: list[Item], insert: Insert, path: KeyPath, context: Context
+    ) -> list[Item]:
         key = "before" if insert.before is not None else "after"
         name = insert.before or insert.after or ""
         where = context.place((*path, key))
@@ -508,7 +507,7 @@ class Flattener:
             items = [*items[:at], *new, *items[at:]]
         return items
 
-    def _check_ids(self, items: list[_Item]) -> None:
+    def _check_ids(self, items: list[Item]) -> None:
         first: dict[str, Place] = {}
         for item in items:
             step = item.step
@@ -517,25 +516,8 @@ class Flattener:
             if first.setdefault(step.id, step.place) != step.place:
                 self._problem(
                     f"the id `{step.id}` names a second step",
-                    f"the first is at {first[step.id]}",
+                    "an id is how `override` finds one step",
                     "rename one of them",
                     step.place,
+                    ("the first is at", first[step.id]),
                 )
-
-
-def _is_ref(value: object) -> bool:
-    return isinstance(value, str) and value.startswith("$")
-
-
-def _ref_name(value: Value) -> str:
-    return value.value.name if isinstance(value.value, Ref) else ""
-
-
-def _leaves(value: object) -> Iterable[object]:
-    if isinstance(value, dict):
-        value = list(value.values())
-    if isinstance(value, list):
-        for part in value:
-            yield from _leaves(part)
-    else:
-        yield value

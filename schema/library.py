@@ -10,7 +10,8 @@ from pathlib import Path
 from f2yaml.schema.modes import MODES
 from f2yaml.schema.problems import Place, Problem, RecipeError, did_you_mean
 from f2yaml.schema.recipe import Recipe
-from f2yaml.schema.source import Source, load, validate_model
+from f2yaml.schema.salvage import salvage
+from f2yaml.schema.source import Source, load
 from f2yaml.schema.text import printable
 
 _ENDINGS = (".yaml", ".yml")
@@ -109,11 +110,15 @@ def _neighbours(folder: Path) -> Iterator[str]:
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A recipe file that has been read and is valid by itself."""
+    """A recipe file that has been read.
+
+    `lost` names the keys at its top of which faults have taken something away.
+    """
 
     path: Path
     source: Source
     recipe: Recipe
+    lost: frozenset[str] = frozenset()
 
 
 class Library:
@@ -135,14 +140,21 @@ class Library:
         self._roots = [top.parent, self._shipped, *self._search]
 
     def read(self, path: Path) -> Document | None:
-        """Return a file's recipe; None when it has problems, which are then noted."""
+        """Return a file's recipe, without its faults; None when nothing of it can be understood.
+
+        Problems are noted.
+        """
         if path not in self.documents:
             self.documents[path] = None
             try:
-                source = load(path, name=shown_path(path))
-                self.documents[path] = Document(path, source, validate_model(source, Recipe))
+                source = load(path, name=shown_path(path), keep_going=True)
             except RecipeError as error:
                 self.problems += error.problems
+                return None
+            recipe, problems, lost = salvage(source, Recipe)
+            self.problems += [*source.problems, *problems]
+            if recipe is not None:
+                self.documents[path] = Document(path, source, recipe, lost)
         return self.documents[path]
 
     def resolve(self, ref: str, origin: Path, where: Place) -> Path | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 
@@ -25,30 +25,39 @@ class Place:
     def __str__(self) -> str:
         return f"{self.file}:{self.line}:{self.column}"
 
+    def excerpt(self) -> list[str]:
+        """Return the line of the document and a caret under the place; empty if it is unknown."""
+        if not self.text:
+            return []
+        number = f"{self.line:5d} | "
+        blank = " " * (len(number) - 2) + "| "
+        return [number + self.text, blank + " " * (self.column - 1) + "^" * max(1, self.width)]
+
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One fault: where it is, what is wrong, why that matters and how to mend it."""
+    """One fault: where it is, what is wrong, why that matters and how to mend it.
+
+    `also` names other places that have a part in it, each with words such as ``used as ...``.
+    """
 
     what: str
     why: str = ""
     fix: str = ""
     where: Place | str | None = None
+    also: tuple[tuple[str, Place], ...] = ()
 
     def render(self) -> str:
         """Return the message as shown to the user, without a trailing newline."""
         lines: list[str] = []
         if isinstance(self.where, Place):
-            lines.append(f"{self.where}: {self.what}")
-            if self.where.text:
-                number = f"{self.where.line:5d} | "
-                lines.append(number + self.where.text)
-                blank = " " * (len(number) - 2) + "| "
-                lines.append(blank + " " * (self.where.column - 1) + "^" * max(1, self.where.width))
+            lines += [f"{self.where}: {self.what}", *self.where.excerpt()]
         elif self.where:
             lines += [self.where, f"  what: {self.what}"]
         else:
             lines.append(self.what)
+        for words, place in self.also:
+            lines += [f"  {words} {place}", *place.excerpt()]
         if self.why:
             lines.append(f"  why:  {self.why}")
         if self.fix:
@@ -81,8 +90,7 @@ class F2Error(Exception):
     def at(self, where: str) -> F2Error:
         """Return the same error with `where` filled in on the problems that name no place."""
         placed = tuple(
-            Problem(p.what, p.why, p.fix, p.where if p.where is not None else where)
-            for p in self.problems
+            replace(p, where=p.where if p.where is not None else where) for p in self.problems
         )
         return type(self)(problems=placed)
 
@@ -106,6 +114,12 @@ class RecipeError(RequestError):
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return ``did you mean `x`?`` for the nearest of `known`, or an empty string."""
+    near = nearest(word, known)
+    return f"did you mean `{near[0]}`?" if near else ""
+
+
+def nearest(word: str, known: Iterable[str]) -> list[str]:
+    """Return the one of `known` that is most like a word, or an empty list."""
     names: Sequence[str] = sorted(known)
     near = difflib.get_close_matches(word, names, n=1, cutoff=0.6)
     if not near:
@@ -113,4 +127,10 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
         near = [
             lowered[m] for m in difflib.get_close_matches(word.lower(), lowered, n=1, cutoff=0.6)
         ]
-    return f"did you mean `{near[0]}`?" if near else ""
+    if not near and 1 < len(word) < 5:  # too short for a share of letters: one may be wrong
+        near = [
+            name
+            for name in names
+            if len(name) == len(word) and sum(map(str.__ne__, name, word)) == 1
+        ][:1]
+    return near

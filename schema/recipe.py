@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from f2yaml.schema.base import (
-    CalibrationType,
     Expression,
     Fault,
     Identifier,
@@ -23,10 +22,11 @@ from f2yaml.schema.base import (
     Version,
 )
 from f2yaml.schema.problems import did_you_mean
-from f2yaml.schema.wording import describe
+from f2yaml.schema.wording import describe, rewritten
 from pydantic import BeforeValidator, Discriminator, Field, Strict, Tag, model_validator
 
-Plane = Literal["SCI", "VAR", "DQ", "OBJMASK"]
+Plane = Literal["SCI", "VAR", "DQ", "OBJMASK", "COVERAGE"]
+Store = Literal["processed_dark", "processed_flat", "processed_bpm", "processed_science"]
 ParameterType = Literal["float", "int", "bool", "str"]
 Values = dict[Identifier, Any]
 
@@ -72,7 +72,8 @@ class Parameter(Model):
             value = float(value)
         exact = {"float": float, "int": int, "bool": bool, "str": str}
         if kind is not None and type(value) is not exact[kind]:
-            raise Fault(f"is {describe(value)}", f"it has to be {_WORDS[kind]}", "correct it")
+            wanted = _WORDS[kind]
+            raise Fault(f"is {describe(value)}", f"it has to be {wanted}", rewritten(value, wanted))
         if self.choices is not None and value not in self.choices:
             allowed = ", ".join(map(str, self.choices))
             hint = did_you_mean(str(value), map(str, self.choices))
@@ -136,6 +137,12 @@ class Write(Model):
 def _write(value: Any) -> Any:
     if value is True:
         return {}
+    if value is not None and not isinstance(value, bool | Mapping | Write):
+        raise Fault(
+            f"`write` is {describe(value)}",
+            "it has to be true, or a mapping with suffix and planes",
+            "write `write: true`, or `write: {suffix: _mine}`",
+        )
     return None if value is False else value
 
 
@@ -203,7 +210,7 @@ class Output(Model):
 
     suffix: Suffix = Field(description="suffix of the files")
     planes: Planes | None = Field(None, min_length=1, description="planes to save; by default all")
-    store: CalibrationType | None = Field(
+    store: Store | None = Field(
         None, description="calibration type under which it enters the database"
     )
     doc: Text = Field("", description="what it is, with its unit")

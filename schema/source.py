@@ -7,18 +7,15 @@ says, is refused: repeated keys, merge keys, tags, several documents, tabs.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-from f2yaml.schema.base import Model
-from f2yaml.schema.problems import Place, Problem, RecipeError, did_you_mean
+from f2yaml.schema.problems import Place, Problem, RecipeError
+from f2yaml.schema.reading import Lines, read_text
 from f2yaml.schema.text import printable
-from f2yaml.schema.wording import problems_of_validation
-from pydantic import ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.events import (
@@ -32,13 +29,11 @@ from ruamel.yaml.events import (
     SequenceStartEvent,
 )
 
-MAX_BYTES = 1_000_000
 MAX_NODES = 10_000
 MAX_DEPTH = 60
 _MAX_DIGITS = 40
 
 KeyPath = tuple[str | int, ...]
-M = TypeVar("M", bound=Model)
 
 _INT = re.compile(r"[-+]?[0-9]+", re.ASCII)
 _OCTAL = re.compile(r"0o[0-7]+", re.ASCII)
@@ -93,11 +88,14 @@ class Source:
         Dicts, lists, str, int, float, bool and None.
     path : pathlib.Path or None
         File that was read.
+    problems : tuple of Problem
+        Faults that do not hide the rest of the document, when `load` was told to keep going.
     """
 
     name: str
     value: Any
     path: Path | None = None
+    problems: tuple[Problem, ...] = ()
     _places: dict[KeyPath, tuple[Place, Place]] = field(default_factory=dict, repr=False)
 
     def place(self, path: KeyPath, *, key: bool = False) -> Place:
@@ -118,7 +116,13 @@ class Source:
         return self._places[at][0 if key else 1]
 
 
-def load(path: Path | str, text: str | None = None, name: str | None = None) -> Source:
+def load(
+    path: Path | str,
+    text: str | None = None,
+    name: str | None = None,
+    *,
+    keep_going: bool = False,
+) -> Source:
     """Read a YAML document.
 
     Parameters
@@ -129,6 +133,8 @@ def load(path: Path | str, text: str | None = None, name: str | None = None) -> 
         The document itself; the file is not opened then.
     name : str, optional
         What messages call the document; by default the path.
+    keep_going : bool
+        Give faults such as repeated keys to the caller, in `Source.problems`, instead of raising.
 
     Raises
     ------
@@ -139,128 +145,17 @@ def load(path: Path | str, text: str | None = None, name: str | None = None) -> 
     file = Path(path)
     name = printable(str(path) if name is None else name, 500)
     if text is None:
-        text = _decode(_read(file, name), name)
+        text = read_text(file, name)
     elif text.startswith("\ufeff"):
         text = text[1:]
-    lines = _Lines(name, text)
+    lines = Lines(name, text)
     lines.check()
     builder = _Builder(lines)
     value = builder.build()
-    return Source(name, value, file, builder.places)
-
-
-def validate_model(source: Source, model: type[M]) -> M:
-    """Return the model that a document fills.
-
-    Raises
-    ------
-    RecipeError
-        Every fault, each at its place and in plain words.
-    """
-    try:
-        # JSON mode: lists become tuples, text becomes dates, and all else stays exact
-        return model.model_validate_json(json.dumps(source.value))
-    except ValidationError as error:
-        raise RecipeError(problems=problems_of_validation(error, source, model)) from error
-
-
-def _read(file: Path, name: str) -> bytes:
-    try:
-        if not file.exists():
-            raise RecipeError(f"{name}: no such file", "nothing can be read", _near(file))
-        if not file.is_file():
-            raise RecipeError(f"{name} is not a file", "a document is a file", "name a YAML file")
-        with file.open("rb") as stream:
-            data = stream.read(MAX_BYTES + 1)
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise RecipeError(
-            f"{name} cannot be read", reason, "check the name and its permissions"
-        ) from error
-    if len(data) > MAX_BYTES:
-        raise RecipeError(
-            f"{name} is larger than {MAX_BYTES} bytes",
-            "no recipe is that large; it may be another kind of file",
-            "name a YAML file",
-        )
-    return data
-
-
-def _near(file: Path) -> str:
-    folder = file.parent
-    if not folder.is_dir():
-        return f"the folder {folder} does not exist either; check the path"
-    return did_you_mean(file.name, (p.name for p in folder.iterdir())) or "check the path"
-
-
-def _decode(data: bytes, name: str) -> str:
-    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
-        raise RecipeError(f"{name} is encoded as UTF-16", "documents are UTF-8", "save it as UTF-8")
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        before = data[: error.start]
-        line = before.count(b"\n") + 1
-        column = len(before[before.rfind(b"\n") + 1 :].decode("utf-8", "replace")) + 1
-        raise RecipeError(
-            f"byte 0x{data[error.start]:02x} is not UTF-8",
-            "documents are UTF-8, so that they read the same everywhere",
-            "save the file as UTF-8",
-            Place(name, line, column),
-        ) from error
-
-
-class _Lines:
-    """The lines of a text, for places; YAML counts lines by ``\\n``, ``\\r`` and a few others."""
-
-    def __init__(self, name: str, text: str) -> None:
-        self.name = name
-        self.text = text
-        self.lines = re.split("\r\n|[\r\n\x85\u2028\u2029]", text)
-
-    def place(self, line: int, column: int, width: int = 1) -> Place:
-        """Return a place; `line` and `column` count from 0."""
-        shown = self.lines[line] if line < len(self.lines) else ""
-        shown = printable(shown[:300], 300) if column + width < 300 or len(shown) <= 300 else ""
-        return Place(self.name, line + 1, column + 1, max(1, width), shown)
-
-    def check(self) -> None:
-        """Refuse characters that have no business in a document."""
-        problems = []
-        for number, line in enumerate(self.lines):
-            # a tab in a comment harms nobody
-            tab = line.find("\t")
-            if tab >= 0 and not re.search(r"(^|\s)#", line[: tab + 1]):
-                problems.append(
-                    Problem(
-                        "a tab stands here",
-                        "its width depends on the editor, and indentation carries meaning",
-                        "replace it by blanks; inside quotes write \\t",
-                        self.place(number, tab),
-                    )
-                )
-            for column, char in enumerate(line):
-                if (
-                    (ord(char) < 32 and char != "\t")
-                    or 0xD800 <= ord(char) < 0xE000
-                    or char in _ODD
-                ):
-                    problems.append(
-                        Problem(
-                            f"character U+{ord(char):04X} is not allowed",
-                            "it cannot be seen; the file may be damaged or not be text",
-                            "remove it",
-                            self.place(number, column),
-                        )
-                    )
-                    break
-            if len(problems) >= 20:
-                break
-        if problems:
-            raise RecipeError(problems=problems)
-
-
-_ODD = "\x7f\ufeff\ufffe\uffff"
+    problems = tuple(dict.fromkeys(builder.problems))
+    if problems and not keep_going:
+        raise RecipeError(problems=problems)
+    return Source(name, value, file, problems, builder.places)
 
 
 @dataclass(slots=True)
@@ -277,14 +172,14 @@ class _Node:
 class _Builder:
     """Events -> nodes -> values."""
 
-    def __init__(self, lines: _Lines) -> None:
+    def __init__(self, lines: Lines) -> None:
         self.lines = lines
         self.places: dict[KeyPath, tuple[Place, Place]] = {}
         self.problems: list[Problem] = []
         self.count = 0
 
     def build(self) -> Any:
-        """Return the value of the document and fill `places`."""
+        """Return the value of the document and fill `places` and `problems`."""
         try:
             root = self.compose()
         except RecipeError:
@@ -294,10 +189,7 @@ class _Builder:
         except (YAMLError, ValueError, ArithmeticError, LookupError) as error:
             raise self.damaged(error) from error
         self.count = 0
-        value = self.value(root, (), None) if root is not None else None
-        if self.problems:
-            raise RecipeError(problems=dict.fromkeys(self.problems))
-        return value
+        return self.value(root, (), None) if root is not None else None
 
     def events(self) -> Iterator[Any]:
         yaml = YAML(typ="safe", pure=True)
@@ -305,21 +197,30 @@ class _Builder:
         yield from yaml.parse(self.lines.text)
 
     def syntax(self, error: MarkedYAMLError) -> RecipeError:
-        mark = error.problem_mark or error.context_mark
+        mark, begin = error.problem_mark or error.context_mark, error.context_mark
         line, column = (mark.line, mark.column) if mark is not None else (0, 0)
         place = self.lines.place(line, column)
         said = " ".join(str(error.problem or error.context or "not YAML").split())
+        also: tuple[tuple[str, Place], ...] = ()
+        if begin is not None and (begin.line, begin.column) != (line, column):
+            also = (("what is not finished begins at", self.lines.place(begin.line, begin.column)),)
         if "${" in place.text:
             fix = "write a reference as `$name`, without braces"
         elif "mapping values" in said:
             fix = "check the indentation; quote text that contains `: `"
         elif "cannot start any token" in said:
             fix = "quote text that begins with a special character"
+        elif "expected ':'" in said:
+            fix = "a colon may be missing after a key, here or in the line above"
+        elif also and "quoted scalar" in str(error.context):
+            fix = "close the quote"
+            (_, place), also = also[0], ()
         else:
             fix = "check indentation, quotes and brackets here and in the line above"
-        return RecipeError(
-            f"not YAML: {said}", "the text cannot be divided into values", fix, place
+        problem = Problem(
+            f"not YAML: {said}", "the text cannot be divided into values", fix, place, also
         )
+        return RecipeError(problems=[problem])
 
     def damaged(self, error: Exception) -> RecipeError:
         """Return the error for a fault that the YAML library reports without a place."""
@@ -374,8 +275,9 @@ class _Builder:
 
     def document(self, event: DocumentStartEvent, number: int, start: tuple[int, int]) -> None:
         if event.version is not None and tuple(event.version) != (1, 2):
+            lines = (n for n, text in enumerate(self.lines.lines) if text.startswith("%YAML"))
             self.fail(
-                start,
+                (next(lines, start[0]), 0),
                 "a %YAML directive asks for another version",
                 "documents are read as YAML 1.2",
                 "remove the directive",
@@ -421,7 +323,7 @@ class _Builder:
         if tag is not None and str(tag) != "!":
             self.fail(
                 start,
-                f"tag `{printable(str(tag))}` is not allowed",
+                f"tag `{printable(str(tag).replace('tag:yaml.org,2002:', '!!'))}` is not allowed",
                 "a document holds plain values; tags would make others of them",
                 "remove the tag; quote what has to be text",
             )
@@ -446,6 +348,8 @@ class _Builder:
         if len(path) > MAX_DEPTH:
             raise self.too_deep(node.start)
         place = self.place(node)
+        if key is not None and node.kind is ScalarEvent and node.plain and not node.text:
+            place = self.place(key)  # nothing is written, so nothing could be underlined
         self.places[path] = (self.place(key) if key is not None else place, place)
         if node.kind is MappingStartEvent:
             return self.mapping(node, path)
@@ -494,6 +398,9 @@ class _Builder:
                     "write the keys out, or use `extends` or `include`",
                     2,
                 )
+                merged = self.value(part, (*path, name), key)
+                if isinstance(merged, dict):
+                    out = {**merged, **out}
                 continue
             if name in first:
                 self.fail(

@@ -8,5 +8,11 @@ def printable(text: str, limit: int = 60) -> str:
 
     Tabs become blanks, so that a caret below still points at its character.
     """
-    shown = "".join(c if c.isprintable() else " " if c in "\t\r\n" else "?" for c in text[:limit])
+    shown = text[:limit]
+    if not shown.isprintable():
+        shown = "".join(map(_visible, shown))
     return shown if len(text) <= limit else shown[:-3] + "..."
+
+
+def _visible(c: str) -> str:
+    return c if c.isprintable() else " " if c in "\t\r\n" else "?"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import types
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
@@ -110,7 +111,7 @@ def describe(value: object) -> str:
 
 
 def _problem(detail: ErrorDetails, source: Source, model: type[BaseModel]) -> Problem:
-    path, missing = _path(detail["loc"], source.value)
+    path, missing = document_path(detail["loc"], source.value)
     kind, value, context = detail["type"], detail["input"], detail.get("ctx", {})
     name = _name(path)
     where = source.place(path)
@@ -131,77 +132,138 @@ def _problem(detail: ErrorDetails, source: Source, model: type[BaseModel]) -> Pr
         return Problem(fault.what, fault.why, fault.fix, _shift(source.place(at), fault))
     if isinstance(fault, Exception):
         return Problem(f"{name}: {fault}", "it cannot be used so", "correct it", where)
-    if kind in _TYPES:
-        return _wrong_type(name, kind, value, where)
-    if kind in ("literal_error", "enum"):
-        allowed = str(context.get("expected", "")).replace("'", "`").replace(" or ", ", ")
-        words = allowed.replace("`", "").split(", ")
-        hint = did_you_mean(value, words) if isinstance(value, str) else ""
+    if kind == "string_pattern_mismatch" and detail["loc"] and detail["loc"][-1] == "[key]":
         return Problem(
+            f"key `{printable(str(value))}` cannot be used",
+            f"it has to be {_rule(context)}",
+            "rename it",
+            source.place(path, key=True),
+        )
+    return Problem(*explain(name, detail), where)
+
+
+def explain(name: str, detail: ErrorDetails) -> tuple[str, str, str]:
+    """Return what is wrong with a value, why, and what to do.
+
+    Parameters
+    ----------
+    name : str
+        The value as the message calls it.
+    detail : pydantic_core.ErrorDetails
+    """
+    kind, value, context = detail["type"], detail["input"], detail.get("ctx", {})
+    if kind in _TYPES:
+        return _wrong_type(name, kind, value)
+    if kind in ("literal_error", "enum"):
+        words = re.findall(r"'([^']*)'", str(context.get("expected", "")))
+        allowed = ", ".join(f"`{word}`" for word in words) or str(context.get("expected", ""))
+        hint = did_you_mean(value, words) if isinstance(value, str) else ""
+        return (
             f"{name} is {describe(value)}",
-            f"it has to be one of {allowed}",
-            hint or f"write one of {allowed}",
-            where,
+            f"it has to be one of {allowed}" if len(words) > 1 else f"it has to be {allowed}",
+            hint or (f"write one of {allowed}" if len(words) > 1 else f"write {allowed}"),
         )
     if kind in _BOUNDS or kind in _LENGTHS:
-        return _out_of_range(name, kind, value, context, where)
+        return _out_of_range(name, kind, value, context)
     if kind == "string_pattern_mismatch":
-        rule = PATTERNS.get(str(context.get("pattern")), f"what {context.get('pattern')} matches")
-        if detail["loc"] and detail["loc"][-1] == "[key]":
-            where = source.place(path, key=True)
-            return Problem(
-                f"key `{printable(str(value))}` cannot be used",
-                f"it has to be {rule}",
-                "rename it",
-                where,
-            )
-        return Problem(f"{name} is {describe(value)}", f"it has to be {rule}", "write it so", where)
+        return (
+            f"{name} is {describe(value)}",
+            f"it has to be {_rule(context)}",
+            _fitting(str(value), str(context.get("pattern"))),
+        )
     said = detail["msg"][:1].lower() + detail["msg"][1:]
-    return Problem(f"{name}: {said}", f"it is {describe(value)}", "correct it", where)
+    return f"{name}: {said}", f"it is {describe(value)}", "correct it"
+
+
+def _fitting(value: str, pattern: str) -> str:
+    """Return the value that was probably meant, as the pattern wants it."""
+    plain = re.sub(r"[^A-Za-z0-9_]+", "_", value).strip("_")
+    for guess in (plain, f"_{plain}"):
+        if plain and re.fullmatch(pattern, guess):
+            return f"write `{guess}`"
+    return "write it so"
+
+
+def _rule(context: Mapping[str, Any]) -> str:
+    return PATTERNS.get(str(context.get("pattern")), f"what {context.get('pattern')} matches")
 
 
 def _out_of_range(
-    name: str, kind: str, value: object, context: Mapping[str, Any], where: Place
-) -> Problem:
+    name: str, kind: str, value: object, context: Mapping[str, Any]
+) -> tuple[str, str, str]:
     if kind in _BOUNDS:
         key, words = _BOUNDS[kind]
-        return Problem(
+        return (
             f"{name} is {describe(value)}",
             f"it has to be {words} {context.get(key):g}",
             "give a value in its range",
-            where,
         )
     key, words, unit = _LENGTHS[kind]
+    limit = context.get(key)
     size = len(value) if isinstance(value, str | list | tuple | dict) else "too many"
     if size == 0:
-        return Problem(
-            f"{name} is empty", f"it has {words} {context.get(key)} {unit}", "fill it", where
-        )
-    return Problem(
+        one = {"entries": "entry", "characters": "character"}[unit] if limit == 1 else unit
+        return f"{name} is empty", f"it needs {words} {limit} {one}", "fill it"
+    return (
         f"{name} has {size} {unit}",
-        f"it has to have {words} {context.get(key)}",
+        f"it has to have {words} {limit}",
         "make it shorter" if "too_long" in kind else "make it longer",
-        where,
     )
 
 
-def _wrong_type(name: str, kind: str, value: object, where: Place) -> Problem:
+def _wrong_type(name: str, kind: str, value: object) -> tuple[str, str, str]:
     wanted = _TYPES[kind]
-    fix = f"write {wanted}"
+    if name == "the document":
+        fix = "begin with `f2yaml: 1` and `name: ...` (`f2yaml new` writes a first recipe)"
+        if isinstance(value, list):
+            fix = "put the list under `steps:`, after `f2yaml: 1` and `name: ...`"
+        return f"{name} is {describe(value)}", "it has to be keys and values", fix
+    return f"{name} is {describe(value)}", f"it has to be {wanted}", rewritten(value, wanted)
+
+
+def rewritten(value: object, wanted: str) -> str:
+    """Return how to write a value so that it has the wanted type."""
+    if value == "None":
+        return "write `null`, if it may be empty"
     if wanted == "true or false" and isinstance(value, str):
-        if value.lower() in ("yes", "on", "y"):
-            fix = "write `true` (in YAML 1.2 `yes` and `on` are text)"
-        elif value.lower() in ("no", "off", "n"):
-            fix = "write `false` (in YAML 1.2 `no` and `off` are text)"
-    elif wanted == "text" and isinstance(value, bool | int | float):
-        fix = f'quote it: "{str(value).lower() if isinstance(value, bool) else value}"'
-    elif wanted == "a list":
-        fix = "write a list in brackets, or one entry a line after `- `"
-    elif wanted == "a mapping":
-        fix = "write keys and values, as in `{key: value}`"
-    elif wanted in ("a number", "a whole number") and isinstance(value, str):
-        fix = f"write {wanted} without quotes and unit"
-    return Problem(f"{name} is {describe(value)}", f"it has to be {wanted}", fix, where)
+        return _yes_or_no(value)
+    if wanted in ("a number", "a whole number") and isinstance(value, str):
+        return _number(value, wanted)
+    if wanted == "text" and isinstance(value, bool | int | float):
+        return f'quote it: "{str(value).lower() if isinstance(value, bool) else value}"'
+    if wanted == "a list":
+        return "write a list in brackets, or one entry a line after `- `"
+    if wanted == "a mapping":
+        if value is None:
+            return "write its keys and values below it, indented further"
+        if isinstance(value, list) and all(isinstance(part, dict) for part in value):
+            return "remove the `- `: keys and values, one a line, are a mapping"
+        return "write keys and values, as in `{key: value}`"
+    return f"write {wanted}"
+
+
+def _yes_or_no(value: str) -> str:
+    if value.lower() in ("yes", "on", "y"):
+        return "write `true` (in YAML 1.2 `yes` and `on` are text)"
+    if value.lower() in ("no", "off", "n"):
+        return "write `false` (in YAML 1.2 `no` and `off` are text)"
+    if value.lower() in ("true", "false"):
+        return f"write `{value.lower()}` without quotes"
+    return "write `true` or `false`"
+
+
+def _number(value: str, wanted: str) -> str:
+    text = value.strip()
+    figure = r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?"
+    if re.fullmatch(figure, text, re.ASCII):
+        return f"write {text} without quotes"
+    comma = re.fullmatch(r"([-+]?[0-9]+),([0-9]+)", text, re.ASCII)
+    if comma:
+        return f"write {comma[1]}.{comma[2]}, with a point"
+    unit = re.fullmatch(rf"({figure})\s*([^\W\d]+|[%\"\'])", text)
+    if unit:
+        return f"write {unit[1]}, without the unit"
+    return f"write {wanted}"
 
 
 def _shift(place: Place, fault: Fault) -> Place:
@@ -215,7 +277,7 @@ def _shift(place: Place, fault: Fault) -> Place:
     return Place(place.file, place.line, column, fault.width, place.text)
 
 
-def _path(loc: tuple[str | int, ...], value: Any) -> tuple[tuple[str | int, ...], str]:
+def document_path(loc: tuple[str | int, ...], value: Any) -> tuple[tuple[str | int, ...], str]:
     """Return the path of an error in the document, and the key that is missing there, if any.
 
     Union tags and the like are steps of Pydantic, not of the document, and are left out.
@@ -267,14 +329,27 @@ def _unknown_key(
             "make two steps of it",
             where,
         )
-    fix = did_you_mean(key, known)
+    fix = _glued(key, known) or did_you_mean(key, known)
     listing = "known are " + ", ".join(known) if known else ""
+    if not fix and verb in ("do", "include"):
+        listing = (
+            f"parameters stand under `with`, as in `with: {{{printable(key)}: ...}}`; {listing}"
+        )
     return Problem(
         f"unknown key `{printable(key)}`{_in(path[:-1])}",
         _STRICT,
         " ".join(filter(None, [fix, f"({listing})" if fix and listing else listing])),
         where,
     )
+
+
+def _glued(key: str, known: list[str]) -> str:
+    """Return what to do about a key that has swallowed its value, as in ``do:prepare``."""
+    name, colon, rest = key.partition(":")
+    if not colon or name not in known:
+        return ""
+    blank = "an ordinary blank (this is another character)" if rest[:1].isspace() else "a blank"
+    return f"write {blank} after the colon, as in `{name}: {printable(rest.strip())}`"
 
 
 _VERBS = ("do", "include", "require", "when")
@@ -302,7 +377,8 @@ def _no_verb(
             fix,
             source.place(path),
         )
-    hint = next(filter(None, (did_you_mean(str(key), verbs) for key in value)), "")
+    hints = (_glued(str(key), verbs) or did_you_mean(str(key), verbs) for key in value)
+    hint = next(filter(None, hints), "")
     return Problem(
         f"{_name(path)} has none of the keys {wanted}",
         "the key says what is to be done",

@@ -23,7 +23,8 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def shipped() -> set[str]:
-    return {str(path.relative_to(ROOT)) for path in (ROOT / "recipes").rglob("*.yaml")}
+    kinds = ("*.yaml", "*.json")
+    return {str(p.relative_to(ROOT)) for k in kinds for p in (ROOT / "recipes").rglob(k)}
 
 
 def test_wheel_and_sdist_hold_every_recipe(built: Path) -> None:

@@ -15,8 +15,11 @@ if TYPE_CHECKING:
         background,
         calibrate,
         combine,
+        coverage,
+        defects,
         detect,
         flux_scale,
+        joint,
         match,
         morphology,
         normalize,
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
         resample,
         saturation,
         sky,
+        surface,
         weighted,
     )
 
@@ -31,8 +35,11 @@ __all__ = [
     "background",
     "calibrate",
     "combine",
+    "coverage",
+    "defects",
     "detect",
     "flux_scale",
+    "joint",
     "match",
     "morphology",
     "normalize",
@@ -40,6 +47,7 @@ __all__ = [
     "resample",
     "saturation",
     "sky",
+    "surface",
     "weighted",
 ]
 

@@ -29,22 +29,28 @@ __all__ = [
     "calibrate",
     "corrected_level",
     "divide",
+    "divided_share",
     "hidden_saturation",
     "level_flags",
     "linearize",
     "noise_variance",
     "subtract",
+    "subtracted_share",
     "to_electrons",
 ]
 
 Float32 = npt.NDArray[np.float32]
 Bits = npt.NDArray[np.uint16]
+Share = npt.NDArray[np.uint8]
 _Number = TypeVar("_Number", bound=np.generic)
 
 #: Electrons per exposure up to which the linearity of the detector is calibrated.
 WELL_DEPTH = 155_400.0
 RUN = 2048
 
+#: Shares of a variance are kept in 255ths: a byte a pixel, good to 0.2 % of the variance.
+WHOLE = np.float32(255)
+HALF = np.float32(0.5)
 ZERO = np.float32(0)
 INF = np.float32(np.inf)
 NON_LINEAR = np.uint16(DQ.NON_LINEAR)
@@ -205,6 +211,48 @@ def divide(a: Planes, b: Planes) -> Planes:
     """
     out = _copy(a)
     _divide(*_flat_planes(b), *_flat_planes(out))
+    return out
+
+
+def subtracted_share(share: Share | None, variance: Float32, noise: Float32) -> Share:
+    """Return the share of a variance that calibrations brought in, after a dark is subtracted.
+
+    Parameters
+    ----------
+    share : uint8, shape (rows, nx), or None
+        Share so far, in 255ths; None stands for zero.
+    variance : float32, shape (rows, nx)
+        Variance before, Va.
+    noise : float32, shape (rows, nx)
+        Variance of the dark, Vb.
+
+    Returns
+    -------
+    uint8, shape (rows, nx)
+        (share Va + Vb) / (Va + Vb) in 255ths, rounded; 0 where there is no variance.
+    """
+    out = np.zeros(variance.shape, np.uint8) if share is None else share.copy()
+    _subtracted_share(_flat(variance), _flat(noise), _flat(out))
+    return out
+
+
+def divided_share(share: Share | None, a: Planes, b: Planes) -> Share:
+    """Return the share of a variance that calibrations brought in, after division by a flat.
+
+    Parameters
+    ----------
+    share : uint8, shape (rows, nx), or None
+        Share of the variance of `a` so far, in 255ths; None stands for zero.
+    a, b : Planes, shape (rows, nx)
+        Frame before the division, and flat.
+
+    Returns
+    -------
+    uint8, shape (rows, nx)
+        (share Va + (a/b)^2 Vb) / (Va + (a/b)^2 Vb) in 255ths, rounded; 0 where there is none.
+    """
+    out = np.zeros(a.data.shape, np.uint8) if share is None else share.copy()
+    _divided_share(_flat(a.data), _flat(a.variance), _flat(b.data), _flat(b.variance), _flat(out))
     return out
 
 
@@ -374,6 +422,24 @@ def _divide(b, vb, mb, a, va, ma):  # type: ignore[no-untyped-def]
     for t in range(a.size):
         v = va[t]
         va[t] = v if v < INF else ZERO
+
+
+@kernel
+def _subtracted_share(variance, noise, share):  # type: ignore[no-untyped-def]
+    for t in range(share.size):
+        own, more = variance[t], noise[t]
+        part = (np.float32(share[t]) * own + WHOLE * more) / (own + more)
+        share[t] = np.uint8(part + HALF) if part < WHOLE else np.uint8(255 * (part >= WHOLE))
+
+
+@kernel
+def _divided_share(data, variance, flat, noise, share):  # type: ignore[no-untyped-def]
+    for t in range(share.size):
+        own = variance[t]
+        q = data[t] / flat[t]
+        more = q * q * noise[t]
+        part = (np.float32(share[t]) * own + WHOLE * more) / (own + more)
+        share[t] = np.uint8(part + HALF) if part < WHOLE else np.uint8(255 * (part >= WHOLE))
 
 
 @kernel

@@ -2,16 +2,20 @@
 
 The arithmetic is that of spec 14.1. Departures, each with a test that names both results:
 
-- ``sigclip`` takes its median over the survivors of the previous pass (the reference: over all
-  candidates, always) and its scatter, the population scatter about the mean, in double precision
-  (the reference squares in single precision and stops clipping above about 1e6).
-- The factor pi/2 of the variance of a median is 1 for one or two samples (``lmedian``: for one),
-  whose median is their mean.
+- ``sigclip`` measures the scatter by the median deviation, and takes no less than the propagated
+  noise. With ``scatter="sample"``, and without variances, it is the population scatter about the
+  mean, as in the reference, but in double precision (the reference squares in single precision
+  and stops clipping above about 1e6). The median is that of the survivors of the previous pass
+  (the reference: of all candidates, always).
+- The factor pi/2 of the variance of a median holds for many samples; few have their own
+  (`median_noise`).
 - ``varclip`` compares with the median of the candidates once; neither `mclip` nor `max_iters`
   changes it. `signal_error` adds a part of the signal to the expected noise, for seeing and
   registration errors in the cores of stars. A sample whose variance is NaN is rejected.
 - Samples that are not finite are never used. A pixel without usable samples is 0, its variance
   NaN, its DQ 16 if a sample was not finite, else 0 (bits above 127, as in the reference).
+- With `photon`, varclip and wtmean take the photon noise from the median of the samples: the
+  noise of a sample that happens to be high is no larger (spec 5.3).
 - In ``wtmean`` samples of zero or infinite variance have no weight; if none has weight the plain
   mean is taken. Weights are in double precision: no rescaling of very large levels is needed.
 - The variance of the single median frame (odd number, no DQ, no rejection) is, for equal values,
@@ -23,12 +27,14 @@ computed by itself: no result depends on how an image is cut into bands, nor on 
 
 from __future__ import annotations
 
+import math
 from typing import Final, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from f2yaml.interpreter.algorithms import pixel, tiles
 from f2yaml.interpreter.algorithms.jit import kernel
+from f2yaml.interpreter.algorithms.median_noise import median_factor
 from f2yaml.interpreter.algorithms.networks import (
     INF32,
     TILE,
@@ -46,6 +52,7 @@ __all__ = ["Combined", "combine", "normalization_factors"]
 
 Operation = Literal["mean", "wtmean", "median", "lmedian"]
 Rejection = Literal["none", "minmax", "sigclip", "varclip"]
+Scatter = Literal["robust", "sample"]
 Float32 = npt.NDArray[np.float32]
 Bits = npt.NDArray[np.uint16]
 
@@ -87,6 +94,8 @@ def combine(
     scale: npt.ArrayLike | None = None,
     zero: npt.ArrayLike | None = None,
     signal_error: float = 0.0,
+    scatter: Scatter = "robust",
+    photon: npt.ArrayLike | None = None,
     out: Combined | None = None,
 ) -> Combined:
     """Combine `n` images of the same pixels.
@@ -112,6 +121,15 @@ def combine(
         Sample i becomes ``scale[i] * data[i] + zero[i]``, in single precision.
     signal_error : float
         ``varclip`` only: error of a sample relative to the signal, added in quadrature.
+    scatter : {"robust", "sample"}
+        ``sigclip`` only: ``robust`` is 1.4826 times the median deviation from the centre, at least
+        the root of the mean variance of the samples; it needs variances. ``sample`` is the
+        population scatter about the mean, which a lone outlier among seven or fewer inflates
+        beyond three times itself.
+    photon : shape (n,), or None
+        Variance per signal of each frame after scaling (`photon_slopes` measures it). The limits
+        of ``varclip`` and the weights of ``wtmean`` then have the photon noise of the median of
+        the pixel's samples, not of each sample itself; by default the variance as it is.
     out : Combined, optional
         Arrays to fill, C-contiguous, for instance bands of whole images.
 
@@ -152,6 +170,8 @@ def combine(
         max_iters=_MAX_ITERS if max_iters is None else int(max_iters),
         signal_error=float(signal_error),
         middle_variance=single and variance is not None,
+        robust=scatter == "robust" and variance is not None,
+        photon=slopes(photon, n),
     )
     samples = _samples(data, variance, mask, scale, zero)
     with_mask = mask is not None or reject != "none"
@@ -170,6 +190,15 @@ def combine(
         return Combined(*filled)
     value[bits != 0] = np.nan  # nothing flags them otherwise
     return Combined(filled[0], filled[1], None, filled[3])
+
+
+def slopes(photon: npt.ArrayLike | None, n: int) -> Float32:
+    """Return `photon` as kernels want it: single precision, empty for None."""
+    if photon is None:
+        return pixel.NO_SLOPES
+    made = np.array(photon, np.float32)
+    assert made.shape == (n,)
+    return made
 
 
 def _outputs(
@@ -255,10 +284,12 @@ def _clip_rows(rules, n, o, m, centre, block):  # type: ignore[no-untyped-def]
     error = np.float32(rules.signal_error)
     for i in range(n):
         values, variance = block.values[i, o : o + m], block.variance[i, o : o + m]
+        slope = pixel.slope_of(rules.photon, i)
         for t in range(m):
             x = values[t]
             v = variance[t]
-            kept = pixel.keeps(x, v, centre[t], ls, hs, error)
+            c = centre[t]
+            kept = pixel.keeps(x, pixel.expected(x, v, c, slope), c, ls, hs, error)
             values[t] = x if kept else NAN32
             variance[t] = v if kept else ZERO32
 
@@ -280,6 +311,8 @@ def _bound_rows(n, o, m, lower, upper, block):  # type: ignore[no-untyped-def]
 def _bounds(rules, n, m, b):  # type: ignore[no-untyped-def]
     """Find the lowest and highest survivor of each pixel; `work` holds its sorted samples.
 
+    `total` holds the sum of their variances, for the floor of a robust scatter.
+
     Where a bound equals a rejected sample, bounds do not tell them apart: all samples are then
     put out of bounds, which leaves the pixel to `_repair`.
     """
@@ -291,7 +324,8 @@ def _bounds(rules, n, m, b):  # type: ignore[no-untyped-def]
             low = int(count * rules.nlow / n + 0.001)
             high = count - int(count * rules.nhigh / n + 0.001)
         else:
-            low, high = pixel.sigma_range(flat[t:], work.shape[1], count, rules)
+            floor = math.sqrt(b.total[t] / count)
+            low, high = pixel.sigma_range(flat[t:], work.shape[1], count, rules, floor)
         if high <= low:
             low, high = 0, count
         tied = low > 0 and work[low - 1, t] == work[low, t]
@@ -310,18 +344,24 @@ def _reject(rules, n, o, m, index, pairs, block, b):  # type: ignore[no-untyped-
         _clip_rows(rules, n, o, m, b.centre, block)
     else:
         tiles.sort_up(block.values, index, n, o, m, pairs, b.work)
+        for t in range(m):
+            b.total[t] = 0.0
+        if rules.robust:
+            tiles.sum_rows(block.variance, index, o, m, b.total)
         _bounds(rules, n, m, b)
         _bound_rows(n, o, m, b.lower, b.upper, block)
 
 
 @kernel
-def _weighted_mean(n, o, m, block, b):  # type: ignore[no-untyped-def]
+def _weighted_mean(rules, n, o, m, block, b):  # type: ignore[no-untyped-def]
     for t in range(m):
         b.total[t] = 0.0
         b.second[t] = 0.0
     for i in range(n):
         values, variance = block.values[i, o : o + m], block.variance[i, o : o + m]
         total, weights = b.total, b.second
+        if rules.photon.size > 0:
+            _expect_row(rules.photon[i], m, values, b.centre, variance)
         for t in range(m):
             x = values[t]
             v = np.float64(variance[t])
@@ -334,6 +374,16 @@ def _weighted_mean(n, o, m, block, b):  # type: ignore[no-untyped-def]
             b.used[t] = 0  # no sample has weight: left to _repair
         b.total[t] /= b.second[t]
         b.second[t] = 1.0 / b.second[t]
+
+
+@kernel
+def _expect_row(slope, m, values, centre, variance):  # type: ignore[no-untyped-def]
+    """Replace variances by those with the photon noise of the median; they are not used again."""
+    for t in range(m):
+        x = values[t]
+        v = variance[t]
+        e = pixel.expected(x, v, centre[t], slope)
+        variance[t] = e if x == x else ZERO32
 
 
 @kernel
@@ -353,16 +403,14 @@ def _average(s, rules, n, o, m, index, median, block, b):  # type: ignore[no-unt
     """Fill `b.total` with the values of a tile and `b.second` with their variances."""
     operation = rules.operation
     if operation == pixel.WTMEAN:
-        _weighted_mean(n, o, m, block, b)
+        _weighted_mean(rules, n, o, m, block, b)
         return
-    few = n
     if operation == pixel.MEAN:
         tiles.sum_rows(block.values, index, o, m, b.total)
         for t in range(m):
             b.total[t] /= b.used[t]
     else:
         tiles.sort_middle(block.values, index, n, o, m, median, b.side, b.work)
-        few = 2 if operation == pixel.MEDIAN else 1
         if operation == pixel.MEDIAN:
             middle(b.work, n, b.used, m, b.centre)
         else:
@@ -375,9 +423,12 @@ def _average(s, rules, n, o, m, index, median, block, b):  # type: ignore[no-unt
         _scatter_rows(n, o, m, block, b.total, b.second)
     for t in range(m):
         k = np.float64(b.used[t])
-        factor = pixel.HALF_PI if k > few else 1.0
         unseen = k if s.has_variance else max(k - 1.0, 1.0)
-        b.second[t] = factor * b.second[t] / (k * unseen)
+        b.second[t] = b.second[t] / (k * unseen)
+    if operation != pixel.MEAN:
+        lower = 1 if operation == pixel.LMEDIAN else 0
+        for t in range(m):
+            b.second[t] *= median_factor(b.used[t], lower)
 
 
 @kernel
@@ -397,6 +448,10 @@ def _tile(s, rules, n, p, o, m, index, pairs, median, block, b, bits, unused):  
         least = tiles.count_rows(block.values, index, o, m, b.candidates)
     for t in range(m):
         b.used[t] = b.candidates[t]
+    weighted = rules.operation == pixel.WTMEAN and rules.photon.size > 0
+    if weighted and rules.reject != pixel.VARCLIP:  # which finds the median itself
+        tiles.sort_middle(block.values, index, n, o, m, median, b.side, b.work)
+        middle(b.work, n, b.candidates, m, b.centre)
     if rules.reject != pixel.NONE:
         _reject(rules, n, o, m, index, pairs, block, b)
         least = tiles.count_rows(block.values, index, o, m, b.used)
@@ -440,21 +495,22 @@ def _repair(s, rules, n, o, used, value, spread, bits, unused):  # type: ignore[
     d = np.empty(n, np.float32)
     v = np.empty(n, np.float32)
     m = np.empty(n, np.uint16)
+    f = np.empty(n, np.int32)
     for t in range(used.size):
         if used[t] == 0:
-            _pixel(s, rules, n, o + t, d, v, m, value, spread, bits, unused)
+            _pixel(s, rules, n, o + t, d, v, m, f, value, spread, bits, unused)
 
 
 @kernel
-def _pixel(s, rules, n, p, d, v, m, value, spread, bits, unused):  # type: ignore[no-untyped-def]
-    count, broken = pixel.gather(s, n, p, d, v, m)
+def _pixel(s, rules, n, p, d, v, m, f, value, spread, bits, unused):  # type: ignore[no-untyped-def]
+    count, broken = pixel.gather(s, n, p, d, v, m, f)
     if count == 0:
         value[p] = 0.0
         spread[p] = np.nan
         bits[p] = _NO_DATA if broken else 0
         unused[p] = n
         return
-    x, w, b, k = pixel.reduce_pixel(d, v, m, count, n, s.has_variance, rules)
+    x, w, b, k = pixel.reduce_pixel(d, v, m, f, count, n, s.has_variance, rules)
     value[p] = x
     spread[p] = w
     bits[p] = b
@@ -466,5 +522,6 @@ def _by_pixel(s, rules, n, value, spread, bits, unused):  # type: ignore[no-unty
     d = np.empty(n, np.float32)
     v = np.empty(n, np.float32)
     m = np.empty(n, np.uint16)
+    f = np.empty(n, np.int32)
     for p in range(value.size):
-        _pixel(s, rules, n, p, d, v, m, value, spread, bits, unused)
+        _pixel(s, rules, n, p, d, v, m, f, value, spread, bits, unused)

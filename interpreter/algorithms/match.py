@@ -12,7 +12,15 @@ import numpy as np
 from f2yaml.interpreter.algorithms.tan import Affine, Matrix, Pair
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["Alignment", "Transform", "align", "fit_transform", "match_pairs", "match_shift"]
+__all__ = [
+    "Alignment",
+    "Transform",
+    "align",
+    "centroid_variances",
+    "fit_transform",
+    "match_pairs",
+    "match_shift",
+]
 
 Floats = NDArray[np.float64]
 Indices = NDArray[np.intp]
@@ -380,7 +388,7 @@ def align(
     xs, ys, xr, yr = _arrays(x, y, x_ref, y_ref)
     if min(xs.size, xr.size) < max(min_sources, 1):
         return None
-    var = _variances(err, xs.size), _variances(err_ref, xr.size)
+    var = centroid_variances(err, xs.size), centroid_variances(err_ref, xr.size)
     shift = match_shift(
         xs, ys, xr, yr, search_pix=first_pass_pix, flux=flux, flux_ref=flux_ref,
         radius_pix=match_radius_pix,
@@ -439,7 +447,7 @@ def _refine(
     return fit if fit is not None and fit.n >= wanted else None
 
 
-def _variances(err: ArrayLike | None, n: int) -> Floats:
+def centroid_variances(err: ArrayLike | None, n: int) -> Floats:
     """Squared errors; missing or absurd ones are replaced by the median of the others."""
     if err is None:
         return np.full(n, 0.05**2)

@@ -12,14 +12,18 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 from f2yaml.interpreter.algorithms.jit import kernel
+from f2yaml.interpreter.algorithms.median_noise import median_factor
 
 MEAN, WTMEAN, MEDIAN, LMEDIAN = 0, 1, 2, 3
 NONE, MINMAX, SIGCLIP, VARCLIP = 0, 1, 2, 3
 
 #: Number of classes of badness; a sample of this class is never used.
 CLASSES = 6
-HALF_PI = math.pi / 2
 HALF = np.float32(0.5)
+QUARTER = np.float32(0.25)
+#: Median absolute deviation of a normal distribution to its standard deviation.
+MAD_TO_SIGMA = 1.482602218505602
+NO_SLOPES = np.empty(0, np.float32)
 ZERO = np.float32(0)
 INF = np.float32(np.inf)
 
@@ -39,7 +43,10 @@ class Samples(NamedTuple):
 
 
 class Rules(NamedTuple):
-    """How samples are rejected and combined (`combine` describes each)."""
+    """How samples are rejected and combined (`combine` describes each).
+
+    `photon` is empty, or has the variance per signal of each frame, after scaling.
+    """
 
     operation: int
     reject: int
@@ -51,6 +58,8 @@ class Rules(NamedTuple):
     max_iters: int
     signal_error: float
     middle_variance: bool
+    robust: bool = False
+    photon: npt.NDArray[np.float32] = NO_SLOPES
 
 
 @kernel
@@ -71,8 +80,10 @@ def badness(bits, value):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def gather(samples, n, p, d, v, m):  # type: ignore[no-untyped-def]
+def gather(samples, n, p, d, v, m, f):  # type: ignore[no-untyped-def]
     """Copy the candidates of pixel `p`, those of the least bad class, to `d`, `v` and `m`.
+
+    `f` gets the number of their frame.
 
     Returns
     -------
@@ -96,6 +107,7 @@ def gather(samples, n, p, d, v, m):  # type: ignore[no-untyped-def]
             count = 0
         d[count] = x
         m[count] = bits
+        f[count] = i
         if samples.has_variance:
             factor = samples.scale[i] * samples.scale[i]
             v[count] = factor * samples.variance[i * samples.variance_step + p]
@@ -106,25 +118,48 @@ def gather(samples, n, p, d, v, m):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def sort_samples(d, v, m, count):  # type: ignore[no-untyped-def]
+def sort_samples(d, v, m, f, count):  # type: ignore[no-untyped-def]
     """Sort the first `count` samples by value, then variance, then bits (insertion)."""
     for k in range(1, count):
-        x, w, b = d[k], v[k], m[k]
+        x, w, b, i = d[k], v[k], m[k], f[k]
         q = k
         while q > 0 and (
             d[q - 1] > x or (d[q - 1] == x and (v[q - 1] > w or (v[q - 1] == w and m[q - 1] > b)))
         ):
-            d[q], v[q], m[q] = d[q - 1], v[q - 1], m[q - 1]
+            d[q], v[q], m[q], f[q] = d[q - 1], v[q - 1], m[q - 1], f[q - 1]
             q -= 1
-        d[q], v[q], m[q] = x, w, b
+        d[q], v[q], m[q], f[q] = x, w, b, i
 
 
 @kernel
-def sigma_range(d, stride, count, rules):  # type: ignore[no-untyped-def]
+def _deviation(d, stride, low, high, centre):  # type: ignore[no-untyped-def]
+    """Return the median distance of the sorted values [low, high) from `centre`."""
+    m = high - low
+    up = low
+    while up < high and np.float64(d[up * stride]) <= centre:
+        up += 1
+    down = up - 1
+    before, last = 0.0, 0.0
+    for _ in range(m // 2 + 1):
+        below = centre - np.float64(d[down * stride]) if down >= low else math.inf
+        above = np.float64(d[up * stride]) - centre if up < high else math.inf
+        before = last
+        if below <= above:
+            last = below
+            down -= 1
+        else:
+            last = above
+            up += 1
+    return last if m % 2 == 1 else 0.5 * (before + last)
+
+
+@kernel
+def sigma_range(d, stride, count, rules, floor):  # type: ignore[no-untyped-def]
     """Return the range [low, high) of sorted values that survives sigma clipping.
 
     Value `k` is ``d[k * stride]``. The centre is the median of the survivors (or, from the second
     pass on and without `mclip`, their mean), the scatter that of the survivors about their mean.
+    A `robust` scatter is their scaled median distance from the centre, and at least `floor`.
     """
     low, high = 0, count
     for iteration in range(rules.max_iters):
@@ -146,6 +181,9 @@ def sigma_range(d, stride, count, rules):  # type: ignore[no-untyped-def]
             centre = 0.5 * (a + b)
         else:
             centre = reference + mean
+        if rules.robust:
+            spread = MAD_TO_SIGMA * _deviation(d, stride, low, high, centre)
+            sigma = spread if spread > floor else floor  # not a number rejects nothing
         first, last = low, high
         while low < last and np.float64(d[low * stride]) < centre - rules.lsigma * sigma:
             low += 1
@@ -166,6 +204,24 @@ def keeps(x, v, centre, lsigma, hsigma, signal_error):  # type: ignore[no-untype
 
 
 @kernel
+def expected(x, v, centre, slope):  # type: ignore[no-untyped-def]
+    """Return the variance of a sample with the photon noise of `centre` instead of its own value.
+
+    At least a quarter of its own: a slope that does not suit an outlier gives no sample a great
+    weight. A slope of zero returns `v` itself.
+    """
+    e = v + slope * (centre - x)
+    least = QUARTER * v
+    return e if e > least else least
+
+
+@kernel
+def slope_of(photon, i):  # type: ignore[no-untyped-def]
+    """Return the variance per signal of frame `i`, 0 where it is not known."""
+    return photon[i] if photon.size > 0 else ZERO
+
+
+@kernel
 def _median32(d, low, high):  # type: ignore[no-untyped-def]
     m = high - low
     a = d[low + (m - 1) // 2]
@@ -173,27 +229,35 @@ def _median32(d, low, high):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _survivors(d, v, m, count, n, rules):  # type: ignore[no-untyped-def]
+def _survivors(d, v, m, f, count, n, has_variance, rules):  # type: ignore[no-untyped-def]
     """Return the range of survivors; varclip first moves its survivors to the front."""
     low, high = 0, count
     if rules.reject == MINMAX:
         low = int(count * rules.nlow / n + 0.001)
         high = count - int(count * rules.nhigh / n + 0.001)
     elif rules.reject == SIGCLIP:
-        low, high = sigma_range(d, 1, count, rules)
+        floor = math.nan
+        if has_variance:
+            total = 0.0
+            for k in range(count):
+                total += np.float64(v[k])
+            floor = math.sqrt(total / count)
+        low, high = sigma_range(d, 1, count, rules, floor)
     elif rules.reject == VARCLIP:
         centre = _median32(d, 0, count)
         ls, hs = np.float32(rules.lsigma), np.float32(rules.hsigma)
         error = np.float32(rules.signal_error)
         kept = 0
         for k in range(count):
-            kept += keeps(d[k], v[k], centre, ls, hs, error)
+            e = expected(d[k], v[k], centre, slope_of(rules.photon, f[k]))
+            kept += keeps(d[k], e, centre, ls, hs, error)
         if kept == 0:
             return 0, count
         q = 0
         for k in range(count):
-            if keeps(d[k], v[k], centre, ls, hs, error):
-                d[q], v[q], m[q] = d[k], v[k], m[k]
+            e = expected(d[k], v[k], centre, slope_of(rules.photon, f[k]))
+            if keeps(d[k], e, centre, ls, hs, error):
+                d[q], v[q], m[q], f[q] = d[k], v[k], m[k], f[k]
                 q += 1
         high = kept
     if high <= low:
@@ -202,7 +266,7 @@ def _survivors(d, v, m, count, n, rules):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def reduce_pixel(d, v, m, count, n, has_variance, rules):  # type: ignore[no-untyped-def]
+def reduce_pixel(d, v, m, f, count, n, has_variance, rules):  # type: ignore[no-untyped-def]
     """Reject and combine the `count` >= 1 candidates of a pixel seen by `n` frames.
 
     Returns
@@ -213,8 +277,9 @@ def reduce_pixel(d, v, m, count, n, has_variance, rules):  # type: ignore[no-unt
     used : int
         Number of samples used.
     """
-    sort_samples(d, v, m, count)
-    low, high = _survivors(d, v, m, count, n, rules)
+    sort_samples(d, v, m, f, count)
+    middle = _median32(d, 0, count)
+    low, high = _survivors(d, v, m, f, count, n, has_variance, rules)
     used = high - low
     bits = 0
     total = 0.0
@@ -227,18 +292,19 @@ def reduce_pixel(d, v, m, count, n, has_variance, rules):  # type: ignore[no-unt
         total += x
         spread += w
         if 0.0 < w < math.inf:
-            weights += 1.0 / w
-            weighted += (1.0 / w) * x
+            e = np.float64(expected(d[k], v[k], middle, slope_of(rules.photon, f[k])))
+            weights += 1.0 / e
+            weighted += (1.0 / e) * x
     operation = rules.operation
     if operation == WTMEAN and weights > 0.0:
         return weighted / weights, 1.0 / weights, bits, used
     factor = 1.0
     if operation == MEDIAN:
         value = np.float64(_median32(d, low, high))
-        factor = HALF_PI if used > 2 else 1.0
+        factor = median_factor(used)
     elif operation == LMEDIAN:
         value = np.float64(d[low + (used - 1) // 2])
-        factor = HALF_PI if used > 1 else 1.0
+        factor = median_factor(used, 1)
     else:
         value = total / used
     if not has_variance:

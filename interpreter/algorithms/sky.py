@@ -1,23 +1,26 @@
-"""Skies for many frames at once: the median of each frame's neighbours, band by band.
+"""Skies for many frames at once: from each frame's neighbours, band by band.
 
 Every frame is read and normalised once per block of pixels; each target then takes its own list of
 neighbours from the block and sorts them from scratch with a network that only finds the median.
+A mean, or a line in time, of the samples that lie near the median takes one more pass over them.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from f2yaml.interpreter.algorithms import pixel, tiles
-from f2yaml.interpreter.algorithms.combine import Combined, Operation, Rejection, combine
+from f2yaml.interpreter.algorithms.combine import Combined, Rejection, combine
 from f2yaml.interpreter.algorithms.jit import kernel
+from f2yaml.interpreter.algorithms.median_noise import median_factor
 from f2yaml.interpreter.algorithms.networks import TILE, median_pairs, middle
 from f2yaml.interpreter.algorithms.pixel import Samples
 from f2yaml.interpreter.dq import DQ, NOT_SIGNAL
-from f2yaml.interpreter.errors import TooFewFrames
+from f2yaml.interpreter.errors import NotSupported, TooFewFrames
 
+Operation = Literal["mean", "median", "linear"]
 Float32 = npt.NDArray[np.float32]
 Bits = npt.NDArray[np.uint16]
 
@@ -33,6 +36,18 @@ class Sky(NamedTuple):
     data: Float32
     variance: Float32
     mask: Bits
+
+
+MEDIAN, MEAN, LINEAR = 0, 1, 2
+
+
+class _Rule(NamedTuple):
+    """What becomes of the samples of a pixel; limits in sigma, if `clip` is set."""
+
+    operation: int
+    clip: bool
+    lsigma: np.float32
+    hsigma: np.float32
 
 
 class _Networks(NamedTuple):
@@ -56,6 +71,7 @@ def sky_band(
     hsigma: float = 3.0,
     nlow: int = 0,
     nhigh: int = 0,
+    times: npt.ArrayLike | None = None,
     out: Sky | None = None,
 ) -> Sky:
     """Build the sky of each of `m` frames from its neighbours, for a band of rows.
@@ -78,17 +94,22 @@ def sky_band(
     neighbours : int, shape (m, k)
         Frames that make the sky of each target, padded with -1.
     operation, reject, lsigma, hsigma, nlow, nhigh
-        As for `combine`. The fast path is the median without rejection; ``minmax`` with equal
-        numbers before a median is the same, and is treated so (spec 8.3: it only inflates the
-        variance). Other options go through `combine`, frame by frame.
+        As for `combine`. ``linear`` is the value, at the time of the target, of the straight line
+        in time through the samples that are left; their mean where there are fewer than three, or
+        where the line is less certain than one sample. ``minmax`` with equal numbers before a
+        median is no rejection, and is treated so (spec 8.3: it only inflates the variance).
+        Options other than median without rejection, and mean or ``linear`` without rejection or
+        with varclip, go through `combine`, frame by frame; ``linear`` does not.
+    times : shape (m, k), optional
+        For ``linear``: time of each neighbour minus that of its target, in any unit.
     out : Sky, optional
         C-contiguous arrays to fill.
 
     Returns
     -------
     Sky
-        The variance is pi/2 times the mean variance over the number of samples (factor 1 for one
-        or two). A pixel without any finite sample is 0 with variance 0 and bit 16.
+        The variance is the mean variance over the number of samples, times `median_factor`. A
+        pixel without any finite sample is 0 with variance 0 and bit 16.
 
     Raises
     ------
@@ -114,12 +135,23 @@ def sky_band(
         filled = (np.empty(shape, np.float32), np.empty(shape, np.float32))
         out = Sky(*filled, np.empty(shape, np.uint16))
     assert all(plane.flags.c_contiguous and plane.shape == shape for plane in out)
-    plain = operation == "median" and (
-        reject == "none" or (reject == "minmax" and nlow == nhigh and 2 * nlow < sizes.min())
-    )
+    balanced = reject == "minmax" and nlow == nhigh and 2 * nlow < sizes.min()
+    plain = operation == "median" and (reject == "none" or balanced)
+    plain |= operation != "median" and reject in ("none", "varclip")
+    if operation == "linear" and not (plain and variance is not None and times is not None):
+        raise NotSupported(
+            what=f"a sky linear in time with reject_method {reject}",
+            why="it needs variances, and goes with none and varclip only",
+            fix="take reject_method varclip, or operation mean",
+        )
     if plain and variance is not None:
-        _all_medians(data, variance, mask, objmask, inverse, listed, out)
+        number = {"median": MEDIAN, "mean": MEAN, "linear": LINEAR}[operation]
+        clip = reject == "varclip"
+        rule = _Rule(number, clip, np.float32(lsigma), np.float32(hsigma))
+        gaps = np.zeros(listed.shape) if times is None else np.array(times, np.float64, ndmin=2)
+        _all_targets(data, variance, mask, objmask, inverse, listed, rule, gaps, out)
         return out
+    assert operation != "linear"
     for j, row in enumerate(listed):
         use = row[row >= 0]
         flags = None if mask is None else mask[use]
@@ -151,13 +183,15 @@ def _store(combined: Combined, out: Sky, j: int) -> None:
     out.mask[j] = np.where(empty, combined.mask | NO_DATA, combined.mask)
 
 
-def _all_medians(
+def _all_targets(
     data: Float32,
     variance: Float32,
     mask: Bits | None,
     objmask: npt.NDArray[np.uint8] | None,
     inverse: Float32,
     listed: npt.NDArray[np.int32],
+    rule: _Rule,
+    gaps: npt.NDArray[np.float64],
     out: Sky,
 ) -> None:
     n = len(data)
@@ -176,12 +210,15 @@ def _all_medians(
     sizes = (listed >= 0).sum(axis=1)
     rows = [tiles.index_rows(row[row >= 0], dummy=n) for row in listed]
     index = np.full((len(rows), max(len(row) for row in rows)), n, np.int32)
+    away = np.zeros(index.shape)
     for j, row in enumerate(rows):
         index[j, : len(row)] = row
+        away[j, : sizes[j]] = gaps[j][listed[j] >= 0]
     width = tiles.block_width(n, TILE)
     planes = (out.data.reshape(-1), out.variance.reshape(-1), out.mask.reshape(-1))
-    _medians(
-        samples, objects, objects_step, n, width, index, sizes, _networks(sizes), size, *planes
+    networks = _networks(sizes)
+    _targets(
+        samples, objects, objects_step, n, width, index, sizes, networks, rule, away, size, *planes
     )
 
 
@@ -256,7 +293,7 @@ def _finish(block, index, k, o, m, pairs, count, least, b, value, spread):  # ty
         value[t] = centre[t]
     for t in range(m):
         c = np.float64(count[t])
-        spread[t] = pixel.HALF_PI * total[t] / (c * c)
+        spread[t] = median_factor(count[t]) * total[t] / (c * c)
     if least > 2:
         return
     for t in range(m):
@@ -301,20 +338,129 @@ def _bits_worse(spare, index, m, count, bits):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _medians(s, objects, step, n, width, index, sizes, networks, size, value, spread, bits):  # type: ignore[no-untyped-def]
+def _near(source, index, k, o, m, rule, centre, kept):  # type: ignore[no-untyped-def]
+    """Copy the samples near `centre` to the first rows of `kept`."""
+    ls, hs, none = rule.lsigma, rule.hsigma, np.float32(0)
+    for q in range(k):
+        values = source.values[index[q], o : o + m]
+        variance = source.variance[index[q], o : o + m]
+        x_out, v_out = kept.values[q], kept.variance[q]
+        for t in range(m):
+            x = values[t]
+            v = variance[t]
+            keep = pixel.keeps(x, v, centre[t], ls, hs, none) | (not rule.clip)
+            x_out[t] = x if keep else NAN32
+            v_out[t] = v if keep else none
+
+
+@kernel
+def _restore(source, index, k, o, m, used, kept):  # type: ignore[no-untyped-def]
+    """Take all samples of the pixels that have none left."""
+    for t in range(m):
+        if used[t] == 0:
+            for q in range(k):
+                kept.values[q, t] = source.values[index[q], o + t]
+                kept.variance[q, t] = source.variance[index[q], o + t]
+
+
+@kernel
+def _mean(kept, straight, m, used, total, value, spread):  # type: ignore[no-untyped-def]
+    tiles.sum_rows(kept.values, straight, 0, m, total)
+    for t in range(m):
+        value[t] = total[t] / max(used[t], 1)
+    tiles.sum_rows(kept.variance, straight, 0, m, total)
+    for t in range(m):
+        c = np.float64(max(used[t], 1))
+        spread[t] = total[t] / (c * c)
+
+
+@kernel
+def _line(kept, k, away, m, used, sums, value, spread):  # type: ignore[no-untyped-def]
+    """Replace the mean by the line in time at time 0, where it is worth it."""
+    s1, s2, x0, x1, v0, v1, v2 = sums
+    for total in sums:
+        for t in range(m):
+            total[t] = 0.0
+    for q in range(k):
+        a = away[q]
+        square = a * a
+        values, variance = kept.values[q], kept.variance[q]
+        for t in range(m):
+            x = values[t]
+            s1[t] += a if x == x else 0.0
+            s2[t] += square if x == x else 0.0
+        for t in range(m):
+            x = values[t]
+            y = np.float64(x if x == x else np.float32(0))
+            x0[t] += y
+            x1[t] += a * y
+        for t in range(m):
+            v0[t] += np.float64(variance[t])
+        for t in range(m):
+            v = np.float64(variance[t])
+            v1[t] += a * v
+            v2[t] += square * v
+    for t in range(m):
+        p, r = s1[t], s2[t]
+        det = used[t] * r - p * p
+        if (used[t] > 2) & (det > r):  # else its weights, squared, add up to more than one
+            value[t] = (r * x0[t] - p * x1[t]) / det
+            spread[t] = (r * r * v0[t] - 2.0 * p * r * v1[t] + p * p * v2[t]) / (det * det)
+
+
+@kernel
+def _averaged(  # type: ignore[no-untyped-def]
+    source, index, k, o, m, rule, pairs, count, away, straight, some, kept, b, value, spread, bits
+):
+    """Write mean or line, variance and bits of one tile of one target."""
+    side, work, centre, total, used, sums = b
+    if rule.clip:
+        tiles.sort_middle(source.values, index, k, o, m, pairs, side, work)
+        middle(work, k, count, m, centre)
+    _near(source, index, k, o, m, rule, centre, kept)
+    if tiles.count_rows(kept.values, straight, 0, m, used) == 0:
+        _restore(source, index, k, o, m, used, kept)
+        tiles.count_rows(kept.values, straight, 0, m, used)
+    _mean(kept, straight, m, used, total, value, spread)
+    if rule.operation == LINEAR:
+        _line(kept, k, away, m, used, sums, value, spread)
+    bits[:] = 0
+    if some & SIGNAL_BITS:
+        for q in range(k):
+            flags, values = source.flags[index[q], o : o + m], kept.values[q]
+            for t in range(m):
+                x = values[t]
+                f = flags[t]
+                bits[t] |= f if x == x else np.uint16(0)
+    for t in range(m):
+        if used[t] == 0:
+            bits[t] = NO_DATA
+
+
+@kernel
+def _targets(  # type: ignore[no-untyped-def]
+    s, objects, step, n, width, index, sizes, networks, rule, away, size, value, spread, bits
+):
     most = sizes.max()
     block = tiles.new_block(n, width)
-    spare = tiles.new_block(most, TILE)
+    spare, kept = tiles.new_block(most, TILE), tiles.new_block(most, TILE)
     straight = np.full(index.shape[1], most, np.int32)
-    count = np.empty(TILE, np.int32)
+    count, used = np.empty(TILE, np.int32), np.empty(TILE, np.int32)
     best = np.empty(TILE, np.int32)
     present = np.empty(n, np.uint16)
-    buffers = (
-        np.empty(TILE, np.float32),
-        np.empty((most, TILE), np.float32),
-        np.empty(TILE, np.float32),
+    side, work = np.empty(TILE, np.float32), np.empty((most, TILE), np.float32)
+    centre, total = np.zeros(TILE, np.float32), np.empty(TILE, np.float64)
+    buffers = (side, work, centre, total)
+    sums = (
+        np.empty(TILE, np.float64),
+        np.empty(TILE, np.float64),
+        np.empty(TILE, np.float64),
+        np.empty(TILE, np.float64),
+        np.empty(TILE, np.float64),
+        np.empty(TILE, np.float64),
         np.empty(TILE, np.float64),
     )
+    more = (side, work, centre, total, used, sums)
     for start in range(0, size, width):
         run = min(width, size - start)
         tiles.load_rows(s, n, start, run, block)
@@ -331,14 +477,27 @@ def _medians(s, objects, step, n, width, index, sizes, networks, size, value, sp
                 p = j * size + start + o
                 planes = value[p : p + m], spread[p : p + m]
                 flags = bits[p : p + m]
-                least = tiles.count_rows(block.values, index[j], o, m, count)
-                if least > 0:
-                    _finish(block, index[j], k, o, m, pairs, count, least, buffers, *planes)
-                    _bits_used(block, index[j], k, o, m, present, flags)
-                    continue
-                _load_worse(s, index[j], k, n, start + o, o, m, block, spare, best)
                 for q in range(straight.size):
                     straight[q] = q if q < k else most
-                least = tiles.count_rows(spare.values, straight, 0, m, count)
-                _finish(spare, straight, k, 0, m, pairs, count, least, buffers, *planes)
-                _bits_worse(spare, straight, m, count, flags)
+                least = tiles.count_rows(block.values, index[j], o, m, count)
+                worse = least == 0
+                if worse:
+                    _load_worse(s, index[j], k, n, start + o, o, m, block, spare, best)
+                    least = tiles.count_rows(spare.values, straight, 0, m, count)
+                source, rows = (spare, straight) if worse else (block, index[j])
+                at = 0 if worse else o
+                if rule.operation != MEDIAN:
+                    # Samples of a worse class have the bits of that class.
+                    some = np.uint16(65535) if worse else np.uint16(0)
+                    for q in range(k):
+                        some |= present[index[j, q]]
+                    _averaged(
+                        source, rows, k, at, m, rule, pairs, count, away[j], straight, some, kept,
+                        more, *planes, flags,
+                    )  # fmt: skip
+                    continue
+                _finish(source, rows, k, at, m, pairs, count, least, buffers, *planes)
+                if worse:
+                    _bits_worse(spare, straight, m, count, flags)
+                else:
+                    _bits_used(block, index[j], k, o, m, present, flags)

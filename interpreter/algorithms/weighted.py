@@ -6,12 +6,13 @@ photon noise by its own account, and counts less (spec 5.3). One weight for a wh
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from f2yaml.interpreter.algorithms import pixel
-from f2yaml.interpreter.algorithms.combine import Combined, Rejection
+from f2yaml.interpreter.algorithms.combine import Combined, Rejection, Scatter, slopes
 from f2yaml.interpreter.algorithms.jit import kernel
 from f2yaml.interpreter.algorithms.pixel import Rules
 from f2yaml.interpreter.dq import DQ
@@ -34,6 +35,7 @@ class _Scratch(NamedTuple):
     weight: npt.NDArray[np.float64]
     bits: Bits
     kept: npt.NDArray[np.bool_]
+    frame: npt.NDArray[np.int32]
 
 
 def weighted_mean(
@@ -52,6 +54,8 @@ def weighted_mean(
     scale: npt.ArrayLike | None = None,
     zero: npt.ArrayLike | None = None,
     signal_error: float = 0.0,
+    scatter: Scatter = "robust",
+    photon: npt.ArrayLike | None = None,
 ) -> Combined:
     """Combine `n` images of the same pixels into their weighted mean.
 
@@ -62,7 +66,8 @@ def weighted_mean(
         Quality bits. Each pixel uses the samples of the least bad class at hand.
     weights : shape (n,)
         Positive; only their ratios count.
-    reject, lsigma, hsigma, nlow, nhigh, mclip, max_iters, scale, zero, signal_error
+    reject, lsigma, hsigma, nlow, nhigh, mclip, max_iters, scale, zero, signal_error, \
+scatter, photon
         As for `combine`; weights play no part in the rejection.
 
     Returns
@@ -94,6 +99,8 @@ def weighted_mean(
         max_iters=100 if max_iters is None else int(max_iters),
         signal_error=float(signal_error),
         middle_variance=False,
+        robust=scatter == "robust",
+        photon=slopes(photon, n),
     )
     shape = data.shape[1:]
     size = int(np.prod(shape))
@@ -133,6 +140,7 @@ def _gather(data, variance, flags, weights, scale, zero, p, s):  # type: ignore[
         s.variance[count] = scale[i] * scale[i] * variance[i, p]
         s.weight[count] = weights[i]
         s.bits[count] = bits
+        s.frame[count] = i
         count += 1
     return count, broken
 
@@ -141,7 +149,7 @@ def _gather(data, variance, flags, weights, scale, zero, p, s):  # type: ignore[
 def _sort(s, count):  # type: ignore[no-untyped-def]
     """Sort samples by value, then by the rest, so that the order of frames does not matter."""
     for k in range(1, count):
-        x, v, w, b = s.value[k], s.variance[k], s.weight[k], s.bits[k]
+        x, v, w, b, f = s.value[k], s.variance[k], s.weight[k], s.bits[k], s.frame[k]
         q = k
         while q > 0 and (
             s.value[q - 1] > x
@@ -152,8 +160,9 @@ def _sort(s, count):  # type: ignore[no-untyped-def]
         ):
             s.value[q], s.variance[q] = s.value[q - 1], s.variance[q - 1]
             s.weight[q], s.bits[q] = s.weight[q - 1], s.bits[q - 1]
+            s.frame[q] = s.frame[q - 1]
             q -= 1
-        s.value[q], s.variance[q], s.weight[q], s.bits[q] = x, v, w, b
+        s.value[q], s.variance[q], s.weight[q], s.bits[q], s.frame[q] = x, v, w, b, f
 
 
 @kernel
@@ -164,7 +173,10 @@ def _mark(s, count, n, rules):  # type: ignore[no-untyped-def]
         low = int(count * rules.nlow / n + 0.001)
         high = count - int(count * rules.nhigh / n + 0.001)
     elif rules.reject == pixel.SIGCLIP:
-        low, high = pixel.sigma_range(s.value, 1, count, rules)
+        total = 0.0
+        for k in range(count):
+            total += np.float64(s.variance[k])
+        low, high = pixel.sigma_range(s.value, 1, count, rules, math.sqrt(total / count))
     left = 0
     ls, hs = np.float32(rules.lsigma), np.float32(rules.hsigma)
     error = np.float32(rules.signal_error)
@@ -172,7 +184,9 @@ def _mark(s, count, n, rules):  # type: ignore[no-untyped-def]
     for k in range(count):
         keep = low <= k < high
         if rules.reject == pixel.VARCLIP:
-            keep = pixel.keeps(s.value[k], s.variance[k], centre, ls, hs, error)
+            slope = pixel.slope_of(rules.photon, s.frame[k])
+            noise = pixel.expected(s.value[k], s.variance[k], centre, slope)
+            keep = pixel.keeps(s.value[k], noise, centre, ls, hs, error)
         s.kept[k] = keep
         left += keep
     if left == 0:
@@ -190,6 +204,7 @@ def _means(data, variance, flags, weights, scale, zero, rules, out):  # type: ig
         np.empty(n, np.float64),
         np.empty(n, np.uint16),
         np.empty(n, np.bool_),
+        np.empty(n, np.int32),
     )
     for p in range(value.size):
         count, broken = _gather(data, variance, flags, weights, scale, zero, p, s)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -23,13 +24,18 @@ from f2yaml.schema.problems import Problem, RequestError
 if TYPE_CHECKING:
     from f2yaml.interpreter.headers import Headers
 
+_FITS: Final = re.compile(r"\.(fits|fit|fts)(\.(gz|bz2))?$", re.IGNORECASE)
+
 HELP: Final = "pick files by tags and by an expression on descriptors"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
     parser.add_argument(
-        "inputs", nargs="*", help="files, patterns, @lists; `-` or none: names on standard input"
+        "inputs",
+        nargs="*",
+        help="files, patterns, @lists, with --rules also folders; `-` or none: names on standard "
+        "input",
     )
     parser.add_argument("-t", "--tags", metavar="A,B", help="files with all of these tags")
     parser.add_argument("--xtags", metavar="A,B", help="files with none of these tags")
@@ -44,7 +50,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--output", metavar="FILE", help="write the list to FILE")
     parser.add_argument("-v", "--verbose", action="store_true", help="with -o, print it too")
     parser.add_argument(
-        "--rules", metavar="FILE", help="write all lists that a rules file (YAML) describes"
+        "--rules",
+        metavar="FILE",
+        help="write all lists that a rules file describes (YAML, or a shipped name: f2_imaging)",
     )
     parser.add_argument(
         "--outdir", metavar="DIR", default=".", help="folder for the lists of --rules"
@@ -153,18 +161,20 @@ def _by_rules(args: argparse.Namespace) -> int:
     if not folder.is_dir():
         raise RequestError(f"{folder} is no folder", "the lists are written there", "make it first")
     complaints = Complaints()
-    readable = _readable(args.inputs, complaints, duplicates=False)
+    readable = _readable(_entered(args.inputs), complaints, duplicates=False)
     result = select(rules, [(str(path), headers) for path, headers in readable])
     for made in result.lists:
         header = [f"# {args.rules}: {made.rule}", *(f"# {line}" for line in made.about)]
         write_list(folder / made.output, [*header, *made.files])
     rows = [{"list": m.output, "rule": m.rule, "files": list(m.files)} for m in result.lists]
+    used = {made.rule for made in result.lists}
+    empty = [name for name in rules.sets if name not in used]
     left = [{"file": name, "reason": reason} for name, reason in result.leftover]
     with quiet_pipe():
         if args.format == "json":
             import json
 
-            print(json.dumps({"lists": rows, "leftover": left}, indent=1))
+            print(json.dumps({"lists": rows, "empty": empty, "leftover": left}, indent=1))
         elif args.format == "csv":
             write_csv(
                 ("list", "rule", "file"),
@@ -175,6 +185,27 @@ def _by_rules(args: argparse.Namespace) -> int:
                 plural = "" if len(made.files) == 1 else "s"
                 about = f" ({', '.join(made.about)})" if made.about else ""
                 print(f"{made.output}: {len(made.files)} file{plural}{about}")
+            for name in empty:
+                print(f"no list: set {name} has no group of {rules.sets[name].min_count} or more")
             for name, reason in result.leftover:
                 print(f"left over: {name}: {reason}")
     return complaints.status
+
+
+def _entered(inputs: Sequence[str]) -> list[str]:
+    """Return the words with the FITS files of each folder in its place, by name."""
+    found: list[str] = []
+    for word in inputs:
+        folder = Path(word).expanduser()
+        if not folder.is_dir():
+            found.append(word)
+            continue
+        inside = sorted(path for path in folder.iterdir() if _FITS.search(path.name))
+        if not inside:
+            raise RequestError(
+                f"no FITS file lies in {folder}",
+                "files are known by their endings: .fits, also with .gz or .bz2",
+                "check the folder, or name the files",
+            )
+        found += map(str, inside)
+    return found

@@ -13,12 +13,28 @@ if TYPE_CHECKING:
 
     from f2yaml.interpreter.plan import Plan
     from f2yaml.interpreter.registry import Table
+    from f2yaml.interpreter.sessions import Session
 
 HELP = "reduce frames with a recipe"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of ``f2yaml run``."""
+    add_plan_arguments(parser)
+    parser.add_argument("--log", type=Path, help="append a plain log to this file")
+    parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="check everything, run nothing; shows what `f2yaml plan` shows",
+    )
+    parser.add_argument("--format", choices=("text", "json"), default="text", help="of the results")
+    parser.add_argument("--json", action="store_true", help="same as --format json")
+    parser.add_argument("--quiet", "-q", action="store_true", help="no progress")
+    parser.add_argument("--verbose", "-v", action="store_true", help="progress of every frame")
+
+
+def add_plan_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what says which work is done: the arguments of ``run`` and ``plan`` alike."""
     parser.add_argument(
         "recipe",
         nargs="?",
@@ -71,24 +87,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="memory for planes, as 2G (default: half of the machine)",
     )
     parser.add_argument("--config", "-c", type=Path, help="configuration file")
-    parser.add_argument("--log", type=Path, help="append a plain log to this file")
-    parser.add_argument("--dry-run", action="store_true", help="check everything, run nothing")
-    parser.add_argument("--format", choices=("text", "json"), default="text", help="of the results")
-    parser.add_argument("--json", action="store_true", help="same as --format json")
-    parser.add_argument("--quiet", "-q", action="store_true", help="no progress")
-    parser.add_argument("--verbose", "-v", action="store_true", help="progress of every frame")
 
 
-def run(args: argparse.Namespace) -> int:
-    """Bind the recipe to the inputs, then run it."""
+def bound(args: argparse.Namespace, command: str) -> tuple[Session, Plan]:
+    """Return the session and the plan that the arguments ask for: the same for run and plan.
+
+    Raises
+    ------
+    F2Error
+        The request is wrong, or could not be done with these frames.
+    """
     import sys
 
-    from f2yaml.interpreter.terminal import printable
     from f2yaml.schema.problems import RequestError
 
     if not args.inputs:
         raise RequestError(
-            "f2yaml run got no input files",
+            f"f2yaml {command} got no input files",
             "there is nothing to reduce",
             "name them after --inputs, as in --inputs @sci.list",
         )
@@ -98,10 +113,20 @@ def run(args: argparse.Namespace) -> int:
 
     session = Session.start(args)
     frames = session.frames(expand(args.inputs, stdin=sys.stdin))
-    recipe = choose_recipe(args.recipe, frames, args.mode)
-    plan = session.bind(recipe, frames)
+    return session, session.bind(choose_recipe(args.recipe, frames, args.mode), frames)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Bind the recipe to the inputs, then run it."""
+    import sys
+
+    from f2yaml.interpreter.terminal import printable
+
+    session, plan = bound(args, "run")
     if args.dry_run:
-        _show_plan(plan)
+        from f2yaml.interpreter.commands.plan import print_plan
+
+        print_plan(session, plan, "json" if args.json else args.format, everything=args.verbose)
         return 0
     outcome = session.execute(plan)
     if args.quiet:  # a permitted shortfall is no progress
@@ -116,26 +141,6 @@ def run(args: argparse.Namespace) -> int:
         for path in outcome.written:
             print(path)
     return 0
-
-
-def _show_plan(plan: Plan) -> None:
-    print(f"recipe {plan.recipe.name}: {len(plan.calls)} steps on {len(plan.inputs)} frames")
-    for step in plan.calls:
-        streams = f"{step.source} -> {', '.join(step.targets)}"
-        changed = ", ".join(
-            f"{name}={setting.value} ({setting.origin})"
-            for name, setting in step.settings.items()
-            if setting.origin != "default"
-        )
-        print(f"{step.number:4d} {step.primitive.name:24s} {streams:28s} {changed}".rstrip())
-        for provided in step.resources.values():
-            for path in dict.fromkeys(provided.by_root.values()):
-                root = next(r for r, p in provided.by_root.items() if p == path)
-                print(f"       {provided.kind}: {path.name} ({provided.why[root]})")
-    for stream, output in plan.outputs.items():
-        print(f"     writes {stream}: *{output.suffix}.fits")
-    for note in plan.notes:
-        print(f"note: {note}")
 
 
 def _print_table(table: Table) -> None:

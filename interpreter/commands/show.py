@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from f2yaml.interpreter.registry import AnyPrimitive
+    from f2yaml.schema.recipe import Parameter
 
 HELP = "a recipe, primitive, tag, descriptor or DQ bit; without a name, the catalogue"
 
@@ -40,8 +41,9 @@ def catalogue() -> Shown:
     """Return all recipes, primitives, descriptors and DQ bits with one line each."""
     from f2yaml.interpreter.dq import MEANING
     from f2yaml.interpreter.f2.descriptors import DESCRIPTORS
+    from f2yaml.interpreter.f2.tags import ALL_TAGS
     from f2yaml.interpreter.registry import primitives
-    from f2yaml.schema.compose import load_recipe, shipped_everywhere
+    from f2yaml.schema.compose import load_recipe, shipped_everywhere, shipped_root
 
     recipes = {name: load_recipe(path).doc for name, path in sorted(shipped_everywhere().items())}
     families: dict[str, dict[str, str]] = {}
@@ -52,11 +54,20 @@ def catalogue() -> Shown:
     for family, members in families.items():
         lines += ["", f"Primitives: {family}"]
         lines += [f"  {name:28s} {text}" for name, text in members.items()]
+    folders = {
+        kind: sorted(path.stem for path in (shipped_root() / kind).glob("*.yaml"))
+        for kind in ("rules", "scenarios")
+    }
+    lines += ["", "Rules (`f2yaml dataselect --rules NAME`)", *_wrapped(folders["rules"])]
+    lines += ["", "Scenarios (`f2yaml simulate NAME`)", *_wrapped(folders["scenarios"])]
+    lines += ["", "Tags", *_wrapped(sorted(ALL_TAGS))]
     lines += ["", "Descriptors", *_wrapped(sorted(DESCRIPTORS))]
     lines += ["", "DQ bits", *(f"  {bit:5d}  {text}" for bit, text in MEANING.items())]
     data = {
         "recipes": recipes,
         "primitives": families,
+        **folders,
+        "tags": sorted(ALL_TAGS),
         "descriptors": sorted(DESCRIPTORS),
         "dq": MEANING,
     }
@@ -134,23 +145,19 @@ def _primitive(primitive: AnyPrimitive) -> Shown:
     from f2yaml.interpreter.resources import FROM_RUNNER
 
     fields = primitive.params.model_fields
-    rows = [
-        (
-            name,
-            "required" if info.is_required() else _yaml(info.get_default()),
-            _type(info.annotation),
-            _bounds(info.metadata),
-            info.description or "",
-        )
-        for name, info in fields.items()
-    ]
+    titles = ("parameter", "default", "type", "unit", "bounds", "meaning")
+    rows = []
+    for name, info in fields.items():
+        meaning, unit = _unit(info.description or "")
+        default = "required" if info.is_required() else _yaml(info.get_default())
+        rows.append((name, default, _type(info.annotation), unit, _bounds(info.metadata), meaning))
     lines = [f"{primitive.name}: {primitive.summary}", ""]
     if rows:
-        titles = ("parameter", "default", "type", "bounds", "meaning")
-        widths = [max(len(row[n]) for row in [titles, *rows]) for n in range(4)]
+        shown = [n for n in range(5) if n < 3 or any(row[n] for row in rows)]
+        widths = {n: max(len(row[n]) for row in [titles, *rows]) for n in shown}
         for row in (titles, *rows):
-            cells = [text.ljust(width) for text, width in zip(row[:4], widths, strict=True)]
-            lines.append(f"  {'  '.join(cells)}  {row[4]}".rstrip())
+            cells = [row[n].ljust(width) for n, width in widths.items()]
+            lines.append(f"  {'  '.join(cells)}  {row[5]}".rstrip())
     else:
         lines.append("  no parameters")
     facts = {
@@ -158,32 +165,56 @@ def _primitive(primitive: AnyPrimitive) -> Shown:
         "suffix": primitive.suffix or "(name unchanged)",
         "stamps": ", ".join(primitive.stamps) or "(none)",
         "resources": ", ".join(r for r in primitive.resources if r not in FROM_RUNNER) or "(none)",
+        "source": _source(primitive),
     }
+    if primitive.package:
+        facts["package"] = primitive.package
     lines += ["", *(f"  {key:10s} {value}" for key, value in facts.items()), ""]
     lines += [f"  {line}".rstrip() for line in primitive.doc.splitlines()[2:]]
     data = {
         "primitive": primitive.name,
         "summary": primitive.summary,
         **facts,
-        "parameters": [
-            dict(zip(("name", "default", "type", "bounds", "meaning"), row, strict=True))
-            for row in rows
-        ],
+        "parameters": [dict(zip(titles, row, strict=True)) for row in rows],
         "doc": primitive.doc,
     }
     return Shown("\n".join(lines).rstrip(), data)
 
 
+def _source(primitive: AnyPrimitive) -> str:
+    """Return the module and line of a primitive's function."""
+    function = primitive.function
+    return f"{function.__module__}:{function.__code__.co_firstlineno}"
+
+
+def _unit(description: str) -> tuple[str, str]:
+    """Return a description without its unit in brackets, and the unit."""
+    import re
+
+    found = re.search(r" \[([^\]]+)\](?=$|[:;,])", description)
+    if found is None:
+        return description, ""
+    return description[: found.start()] + description[found.end() :], found[1]
+
+
 def _recipe(name: str) -> Shown:
     from f2yaml.interpreter.bind import bind_recipe
+    from f2yaml.interpreter.flatcopy import applies_lines
     from f2yaml.interpreter.plan import CallStep, RequireStep
     from f2yaml.schema.compose import load_recipe, shipped_everywhere
+    from f2yaml.schema.library import shown_path
 
     recipe = load_recipe(shipped_everywhere().get(name, name))
     lines = [f"{recipe.name}: {recipe.doc}", ""]
+    files = [shown_path(path) for path in recipe.files]
+    lines += [f"  {'made of' if n == 0 else '       '} {file}" for n, file in enumerate(files)]
+    if recipe.applies_to is not None:
+        lines += ["  for", *(f"  {line}" for line in applies_lines(recipe.applies_to))]
+    lines.append("")
     for key, parameter in recipe.parameters.items():
         unit = f" {parameter.unit}" if parameter.unit else ""
-        lines.append(f"  --param {key}={_yaml(parameter.default)}{unit}   {parameter.doc}".rstrip())
+        told = " ".join(filter(None, (parameter.doc, _limits(parameter))))
+        lines.append(f"  --param {key}={_yaml(parameter.default)}{unit}   {told}".rstrip())
     if recipe.parameters:
         lines.append("")
     steps = []
@@ -192,12 +223,13 @@ def _recipe(name: str) -> Shown:
             lines.append(f"       require {step.condition.text}: {step.because}")
         elif isinstance(step, CallStep):
             changed = {
-                key: setting.value
-                for key, setting in step.settings.items()
-                if setting.origin != "default"
+                key: setting for key, setting in step.settings.items() if setting.place is not None
             }
-            told = "  ".join(f"{key}={_yaml(value)}" for key, value in changed.items())
+            told = "  ".join(f"{key}={_yaml(s.value)}" for key, s in changed.items())
             streams = f"{step.source} -> {', '.join(step.targets)}"
+            when = " and ".join(condition.text for condition in step.conditions)
+            if when:
+                told = f"{told}  when {when}".strip()
             lines.append(
                 f"  {step.number:3d}  {step.primitive.name:24s} {streams:28s} {told}".rstrip()
             )
@@ -205,21 +237,48 @@ def _recipe(name: str) -> Shown:
                 {
                     "number": step.number,
                     "primitive": step.primitive.name,
+                    "id": step.id,
+                    "at": str(step.place),
                     "from": step.source,
                     "to": list(step.targets),
-                    "with": changed,
+                    "with": {key: s.value for key, s in changed.items()},
+                    "origins": {
+                        key: {
+                            "origin": s.origin,
+                            "at": str(s.place),
+                            "parameter": s.parameter or None,
+                        }
+                        for key, s in changed.items()
+                    },
+                    "when": [condition.text for condition in step.conditions],
                 }
             )
     for stream, output in recipe.outputs.items():
         lines.append(f"       writes {stream} as *{output.suffix}.fits   {output.doc}".rstrip())
+    applies = recipe.applies_to
     data = {
         "recipe": recipe.name,
         "doc": recipe.doc,
+        "files": files,
+        "applies_to": applies.model_dump(by_alias=True, exclude_unset=True) if applies else None,
         "parameters": {k: p.model_dump(exclude_none=True) for k, p in recipe.parameters.items()},
         "steps": steps,
         "outputs": {k: o.model_dump(exclude_none=True) for k, o in recipe.outputs.items()},
     }
     return Shown("\n".join(lines), data)
+
+
+def _limits(parameter: Parameter) -> str:
+    """Return the bounds of a recipe's parameter, or its choices."""
+    if parameter.choices:
+        return f"({' | '.join(map(_yaml, parameter.choices))})"
+    signs = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
+    bounds = [
+        f"{sign} {getattr(parameter, key):g}"
+        for key, sign in signs.items()
+        if getattr(parameter, key) is not None
+    ]
+    return f"({', '.join(bounds)})" if bounds else ""
 
 
 def _yaml(value: Any) -> str:

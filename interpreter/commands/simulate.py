@@ -64,8 +64,9 @@ def find_scenario(name: str) -> Scenario:
     RequestError
         There is no such file and no such name, or the document is not a sound scenario.
     """
+    from f2yaml.schema.salvage import validate_model
     from f2yaml.schema.scenario import Scenario
-    from f2yaml.schema.source import load, validate_model
+    from f2yaml.schema.source import load
 
     path = Path(name)
     if path.suffix.lower() in (".yaml", ".yml") or path.parent != Path() or path.is_file():

@@ -207,6 +207,7 @@ _PLAIN: Final[tuple[tuple[str, str, str, Function], ...]] = (
     ("local_time", "local clock time at the start", "", times.local_time),
     ("lyot_stop", "component in the Lyot wheel", "", components.lyot_stop),
     ("mdf_row_id", "slit number (not for imaging)", "", _constant(None)),
+    ("night", "night, by the UT date on which it ends", "", times.night),
     ("nominal_atmospheric_extinction", "extinction above airmass 1", "mag", _extinction),
     ("object", "name of the target", "", _text("OBJECT")),
     ("observation_class", "role in the programme", "", _text("OBSCLASS")),

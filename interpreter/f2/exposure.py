@@ -23,11 +23,16 @@ def coadds(headers: Headers) -> int:
 
 
 def exposure_time(headers: Headers) -> float | None:
-    """Return the exposure time in s; on unprepared files EXPTIME times COADDS."""
+    """Return the exposure time in s, of all coadds together.
+
+    EXPTIME of raw files is that of one coadd; beside COADDEXP, which `prepare` adds, it is the
+    sum. DRAGONS takes it for the sum on any prepared file, though it leaves it as it was.
+    """
     seconds = number(headers.phu, "EXPTIME")
     if seconds is None or seconds < 0:
         return None
-    return seconds if is_prepared(headers.phu) else seconds * coadds(headers)
+    summed = number(headers.phu, "COADDEXP") is not None
+    return seconds if summed else seconds * coadds(headers)
 
 
 def airmass(headers: Headers) -> float | None:

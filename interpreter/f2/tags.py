@@ -5,15 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from astropy.io.fits import Header
 from f2yaml.interpreter.errors import NotSupported
 from f2yaml.interpreter.f2.values import number, raw, text
 from f2yaml.interpreter.headers import Headers
 from f2yaml.schema.problems import RequestError, did_you_mean
 
-Condition = Callable[[Header], bool]
+if TYPE_CHECKING:
+    from astropy.io.fits import Header
+
+Condition = Callable[["Header"], bool]
 
 
 def _set(tags: str) -> frozenset[str]:
@@ -199,6 +201,11 @@ GEMINI_RULES: Final[tuple[TagRule, ...]] = (
 ALL_TAGS: Final[frozenset[str]] = frozenset().union(*(r.tags for r in (*F2_RULES, *GEMINI_RULES)))
 
 
+def precedence(rule: TagRule) -> tuple[int, bool, bool]:
+    """Return the key by which rules are asked in order: those that block others come first."""
+    return -len(rule.blocks), bool(rule.blocked_by), bool(rule.if_present)
+
+
 def _observing_mode(phu: Header) -> list[TagRule]:
     """Return the rule for OBSMODE, whose tags are its value: the one rule that is not constant."""
     mode = (text(phu, "OBSMODE") or "").upper()
@@ -236,7 +243,7 @@ def tags_of(phu: Header) -> frozenset[str]:
         rules = [*GEMINI_RULES, *_observing_mode(phu)]
     else:
         return frozenset()
-    rules.sort(key=lambda r: (-len(r.blocks), bool(r.blocked_by), bool(r.if_present)))
+    rules.sort(key=precedence)
     tags: set[str] = set()
     blocked: set[str] = set()
     for rule in rules:

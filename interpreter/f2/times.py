@@ -47,6 +47,15 @@ def ut_date(headers: Headers) -> dt.date | None:
     return moment.date() if moment is not None else day
 
 
+def night(headers: Headers) -> dt.date | None:
+    """Return the night, by the UT date on which it ends, as in the names of Gemini's files.
+
+    It changes at 18 h UT, in the afternoon at the telescope; None where date or time is unknown.
+    """
+    moment = ut_datetime(headers, strict=True)
+    return None if moment is None else (moment + dt.timedelta(hours=6)).date()
+
+
 def ut_time(headers: Headers) -> dt.time | None:
     """Return the UT time of day, from keywords only."""
     _, moment = _date_or_datetime(headers)

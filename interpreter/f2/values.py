@@ -7,12 +7,12 @@ nothing (spec: instrument, section 1.4). Here they count as absent, everywhere.
 from __future__ import annotations
 
 import math
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from astropy.io.fits import Header
-from astropy.io.fits.card import Undefined
-from astropy.io.fits.verify import VerifyError
 from f2yaml.interpreter.errors import BadInput
+
+if TYPE_CHECKING:
+    from astropy.io.fits import Header
 
 Value = str | bool | int | float
 
@@ -28,6 +28,10 @@ def raw(header: Header, *keys: str) -> Value | None:
     BadInput
         The card is there but breaks the FITS rules.
     """
+    # here, as tags and descriptors are declared without astropy: `f2yaml validate` has no headers
+    from astropy.io.fits.card import Undefined
+    from astropy.io.fits.verify import VerifyError
+
     for key in keys:
         try:
             value = header.get(key)

@@ -31,7 +31,7 @@ class ClearStream(Params):
     """Parameters of ``clearStream``: none."""
 
 
-@between_streams("clearStream", fills=("from",))
+@between_streams("clearStream", fills=("from",), headers_only=True)
 def clear_stream(streams: Streams, params: ClearStream) -> Streams:
     """Forget the frames of a stream, so that their memory is free.
 

@@ -33,7 +33,9 @@ class DarkCorrect(Params):
     exptime_tolerance: float = Field(0.01, ge=0, description="largest allowed |t - t_dark| [s]")
 
 
-@per_frame("darkCorrect", suffix="_darkCorrected", stamps=("DARKCORR",), guard=True)
+@per_frame(
+    "darkCorrect", suffix="_darkCorrected", stamps=("DARKCORR",), guard=True, takes="exposures"
+)
 def dark_correct(frame: Frame, params: DarkCorrect, *, dark: Frame) -> Frame:
     """Subtract a processed dark of the same exposure time, pixel by pixel.
 
@@ -42,18 +44,19 @@ def dark_correct(frame: Frame, params: DarkCorrect, *, dark: Frame) -> Frame:
     frame : Frame, shape (ny, nx), adu or electron
     params : DarkCorrect
     dark : Frame, shape (ny, nx), unit of `frame`
-        Processed dark. Its noise is independent of the frame's, so variances add.
+        Processed dark. Its noise is independent of the frame's, so variances add. It is common
+        to all frames, though: the plane `shared` keeps its share, for ``skyCorrect``.
 
     Raises
     ------
     FrameMismatch
-        Shape, unit, read mode or exposure time differ.
+        Shape, unit, read mode, coadds or exposure time (of all coadds) differ.
 
     References
     ----------
-    Spec: primitives 6.1; the checks of exposure time and read mode are ours.
+    Spec: primitives 6.1; the checks of exposure time, coadds and read mode are ours.
     """
-    require_same(frame, dark, "shape", "unit", "read_mode", step="darkCorrect")
+    require_same(frame, dark, "shape", "unit", "read_mode", "coadds", step="darkCorrect")
     if abs(frame.exposure_time - dark.exposure_time) > params.exptime_tolerance:
         raise FrameMismatch(
             f"{frame.name} was exposed {frame.exposure_time:g} s, "
@@ -63,10 +66,21 @@ def dark_correct(frame: Frame, params: DarkCorrect, *, dark: Frame) -> Frame:
         )
 
     def subtract(planes: Planes, start: int, stop: int) -> Planes:
-        return _planes(algorithms.calibrate.subtract, planes, dark.pixels.rows(start, stop))
+        zero = dark.pixels.rows(start, stop)
+        made = _planes(algorithms.calibrate.subtract, planes, zero)
+        if planes.variance is None or zero.variance is None:
+            return made
+        share = algorithms.calibrate.subtracted_share(planes.shared, planes.variance, zero.variance)
+        return made._replace(shared=share)
 
     used = {"DARKIM": (dark.name, "Dark image that was subtracted")}
-    return frame.map_rows(subtract).with_cards(phu=used)
+    return frame.map_rows(subtract, adds=_shared(frame, dark)).with_cards(phu=used)
+
+
+def _shared(frame: Frame, calibration: Frame) -> list[str]:
+    """Name the plane that a calibration adds, if noise of both is known."""
+    both = frame.has("variance") and calibration.has("variance")
+    return ["shared"] if both else []
 
 
 class FlatCorrect(Params):
@@ -78,7 +92,9 @@ class FlatCorrect(Params):
     do_cal: DoCal = Field("procmode", description=DO_CAL)
 
 
-@per_frame("flatCorrect", suffix="_flatCorrected", stamps=("FLATCORR",), guard=True)
+@per_frame(
+    "flatCorrect", suffix="_flatCorrected", stamps=("FLATCORR",), guard=True, takes="exposures"
+)
 def flat_correct(frame: Frame, params: FlatCorrect, *, flat: Frame) -> Frame:
     """Divide by a processed flat of the same filter, pixel by pixel.
 
@@ -87,7 +103,8 @@ def flat_correct(frame: Frame, params: FlatCorrect, *, flat: Frame) -> Frame:
     frame : Frame, shape (ny, nx), adu or electron
     params : FlatCorrect
     flat : Frame, shape (ny, nx), no unit
-        Processed flat, with a median of one. A pixel where it is zero becomes a bad pixel.
+        Processed flat, with a median of one. A pixel where it is zero becomes a bad pixel. The
+        plane `shared` keeps what flat and dark have put into the variance, for ``skyCorrect``.
 
     Raises
     ------
@@ -106,10 +123,17 @@ def divided(frame: Frame, flat: Frame, step: str) -> Frame:
     require_same(frame, flat, "shape", "filter_name", "lyot_stop", step=step)
 
     def divide(planes: Planes, start: int, stop: int) -> Planes:
-        return _planes(algorithms.calibrate.divide, planes, flat.pixels.rows(start, stop))
+        response = flat.pixels.rows(start, stop)
+        made = _planes(algorithms.calibrate.divide, planes, response)
+        if planes.variance is None or response.variance is None:
+            return made
+        share = algorithms.calibrate.divided_share(
+            planes.shared, _complete(planes), _complete(response)
+        )
+        return made._replace(shared=share)
 
     used = {"FLATIM": (flat.name, "Flat-field image that was divided by")}
-    return frame.map_rows(divide).with_cards(phu=used)
+    return frame.map_rows(divide, adds=_shared(frame, flat)).with_cards(phu=used)
 
 
 def _planes(
@@ -142,6 +166,14 @@ def need_lamp_dark(frames: Sequence[Frame]) -> Sequence[Frame]:
 
 def _is_thermal(flat: Frame) -> bool:
     return bool(flat.describe("wavelength_band") == "K")
+
+
+def first_lit(frames: Sequence[Frame], params: object) -> Sequence[Frame]:
+    """Return the flat that a lamp flat is named after."""
+    flats = [f for f in frames if "FLAT" in f.tags]
+    if flats and not _is_thermal(flats[0]):
+        flats = [f for f in flats if "LAMPON" in f.tags]
+    return flats[:1]
 
 
 class MakeLampFlat(Combine):
@@ -215,6 +247,9 @@ def _check_lamps(flats: Sequence[Frame], darks: Sequence[Frame], params: MakeLam
     stamps=("STACKFRM",),
     wants=need_lamp_dark,
     check=check_lamp,
+    combines=True,
+    makes=first_lit,
+    takes="several",
 )
 def make_lamp_flat(
     frames: Sequence[Frame],

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
+from f2yaml.interpreter import algorithms
 from f2yaml.interpreter.dq import DQ
 from f2yaml.interpreter.engine import SERIAL, Engine, read_band
 from f2yaml.interpreter.errors import FrameMismatch, TooFewFrames
@@ -17,17 +19,30 @@ from pydantic import Field
 class MakeBPM(Params):
     """Parameters of ``makeBPM``."""
 
+    limits: Literal["local", "absolute"] = Field(
+        "local",
+        description="local: pixels are compared with those around them, the dark by its rate, and "
+        "must differ significantly; absolute: values themselves are compared, as in DRAGONS",
+    )
     dark_lo_thresh: float | None = Field(
-        -150.0, description="lowest good level of the dark [electron]; null: no limit"
+        -150.0, description="absolute: lowest good level of the dark [electron]; null: no limit"
     )
     dark_hi_thresh: float | None = Field(
-        3050.0, description="highest good level of the dark [electron]; null: no limit"
+        3050.0, description="absolute: highest good level of the dark [electron]; null: no limit"
+    )
+    dark_rate: float | None = Field(
+        50.0,
+        gt=0,
+        description="local: largest difference from the dark around [electron/s]; null: no limit",
     )
     flat_lo_thresh: float | None = Field(
         0.68, lt=1, description="lowest good response of the normalised flat; null: no limit"
     )
     flat_hi_thresh: float | None = Field(
         1.28, ge=1, description="highest good response of the normalised flat; null: no limit"
+    )
+    significance: float = Field(
+        5.0, ge=0, description="local: differences of less than this many times the noise are good"
     )
     keep_unilluminated: bool = Field(
         True, description="pixels without light get 64, and are not called bad for being dark"
@@ -49,7 +64,14 @@ def make_bpm(streams: Streams, params: MakeBPM, *, engine: Engine = SERIAL) -> R
 
     A pixel is bad (1) where the dark or the flat is outside its limits (the limits themselves are
     good), not a number, or where its darks scatter too much; it is unilluminated (64) where the
-    flat is flagged so.
+    flat is flagged so. The dark is measured in electrons, in excess of what is around it per second
+    of exposure (which a limit for one exposure time is not), the flat as a share of what is around
+    it, so that vignetting makes no pixel bad and hides none.
+
+    Quality bits of the inputs, with local limits: what is bad (1) or without data (16) in flat or
+    dark is bad. Saturated (4) is bad in a short dark, where only a hot pixel can be. In a flat it
+    may be the lamp, and the value decides: a hot pixel that is full with the lamp on and off has no
+    response, one in an overexposed flat has that of its neighbours.
 
     Parameters
     ----------
@@ -71,19 +93,20 @@ def make_bpm(streams: Streams, params: MakeBPM, *, engine: Engine = SERIAL) -> R
 
     References
     ----------
-    Spec: primitives 7.5, instrument 4.10 and 5.4. Departures: unilluminated pixels get 64 instead
-    of 1 unless told otherwise, and a hot one has both bits; OBSTYPE is BPM, so that the mask is
-    never taken for a flat; a mask that calls a tenth of the field bad is refused, as limits that
-    do not suit the exposure time would do that.
+    Spec: primitives 7.5, instrument 4.10 and 5.4. Departures: local limits, unless ``limits:
+    absolute`` asks for those of the reference, which looks at no quality bit; unilluminated pixels
+    get 64 instead of 1 unless told otherwise, and a hot one has both bits; OBSTYPE is BPM, so that
+    the mask is never taken for a flat; a mask that calls a tenth of the field bad is refused, as
+    limits that do not suit the exposure time would do that.
     """
     flat, dark = _only(streams["from"], "normalised flat"), _only(streams["dark"], "stack of darks")
     require_same(flat, dark, "shape", step="makeBPM")
-    gain = 1.0 if dark.unit == "electron" else float(dark.sci["GAIN"])
     flagged = flat.mask
     shape = (flat.shape[0], flat.shape[1])
     unlit = np.zeros(shape, bool) if flagged is None else (flagged & DQ.UNILLUMINATED) != 0
-    hot = _outside(dark.data * np.float32(gain), params.dark_lo_thresh, params.dark_hi_thresh)
-    uneven = _outside(flat.data, params.flat_lo_thresh, params.flat_hi_thresh)
+    local = params.limits == "local"
+    tell = _local if local else _absolute
+    hot, uneven = tell(flat, dark, unlit, params)
     if params.keep_unilluminated:
         uneven &= ~unlit
     bad = hot | uneven
@@ -98,8 +121,8 @@ def make_bpm(streams: Streams, params: MakeBPM, *, engine: Engine = SERIAL) -> R
             f"makeBPM: {100 * share:.0f} % of the illuminated pixels would be bad",
             f"{100 * float(hot[~unlit].mean()):.0f} % by the dark, "
             f"{100 * float(uneven[~unlit].mean()):.0f} % by the flat: the limits do not suit them",
-            "use short darks, or set -p makeBPM:dark_hi_thresh=... (or flat_lo_thresh, ...), or "
-            "raise max_share",
+            f"use short darks, or set -p makeBPM:{'dark_rate' if local else 'dark_hi_thresh'}=... "
+            "(or flat_lo_thresh, ...), or raise max_share",
         )
     phu = {"OBJECT": "BPM", "OBSTYPE": "BPM", "DARKIM": (dark.name, "Dark looked at")}
     made = flat.with_planes(Planes(bits)).with_(
@@ -117,6 +140,42 @@ def _only(frames: Sequence[Frame], kind: str) -> Frame:
             "list flats and short darks, and see that the recipe stacks each",
         )
     return frames[0]
+
+
+def _absolute(flat: Frame, dark: Frame, unlit: Array, params: MakeBPM) -> tuple[Array, Array]:
+    """Return where the dark and where the flat is outside fixed limits."""
+    gain = np.float32(_gain(dark))
+    hot = _outside(dark.data * gain, params.dark_lo_thresh, params.dark_hi_thresh)
+    return hot, _outside(flat.data, params.flat_lo_thresh, params.flat_hi_thresh)
+
+
+def _local(flat: Frame, dark: Frame, unlit: Array, params: MakeBPM) -> tuple[Array, Array]:
+    """Return where dark and flat differ from what is around, or are flagged as defects."""
+    gain = np.float32(_gain(dark))
+    defects = (_bits(flat) | _bits(dark)) & (DQ.BAD_PIXEL | DQ.NO_DATA) != 0
+    usable = ~defects & (_bits(dark) & DQ.SATURATED == 0)
+    noise = None if dark.variance is None else dark.variance * gain * gain
+    away = algorithms.defects.deviation(dark.data * gain, noise, usable, relative=False)
+    hot = ~np.isfinite(dark.data) | ~usable
+    if params.dark_rate is not None:
+        hot |= (np.abs(away.excess) > params.dark_rate * dark.exposure_time) & (
+            np.abs(away.sigma) > params.significance
+        )
+    lit = ~unlit & ~defects
+    light = algorithms.defects.deviation(flat.data, flat.variance, lit, relative=True)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = flat.data / light.level
+    uneven = _outside(ratio, params.flat_lo_thresh, params.flat_hi_thresh)
+    uneven &= (np.abs(light.sigma) > params.significance) | ~np.isfinite(flat.data)
+    return hot, uneven
+
+
+def _gain(dark: Frame) -> float:
+    return 1.0 if dark.unit == "electron" else float(dark.sci["GAIN"])
+
+
+def _bits(frame: Frame) -> Array:
+    return np.zeros(frame.shape, np.uint16) if frame.mask is None else frame.mask
 
 
 def _outside(data: Array, low: float | None, high: float | None) -> Array:

@@ -15,7 +15,11 @@ class FlatCorrectByStream(Params):
 
 
 @between_streams(
-    "flatCorrectByStream", suffix="_flatCorrected", stamps=("FLATCORR",), reads=("flat",)
+    "flatCorrectByStream",
+    suffix="_flatCorrected",
+    stamps=("FLATCORR",),
+    reads=("flat",),
+    takes="exposures",
 )
 def flat_correct_by_stream(streams: Streams, params: FlatCorrectByStream) -> Streams:
     """Divide frames by the one flat of the stream ``flat``, which the run has made itself.

@@ -14,7 +14,9 @@ class ADUToElectrons(Params):
     """Parameters of ``ADUToElectrons``: none."""
 
 
-@per_frame("ADUToElectrons", suffix="_ADUToElectrons", stamps=("ADUTOELE",), guard=True)
+@per_frame(
+    "ADUToElectrons", suffix="_ADUToElectrons", stamps=("ADUTOELE",), guard=True, takes="exposures"
+)
 def adu_to_electrons(frame: Frame, params: ADUToElectrons) -> Frame:
     """Multiply by the gain, so that pixels are in electrons.
 
@@ -61,7 +63,13 @@ class NonlinearityCorrect(Params):
     """Parameters of ``nonlinearityCorrect``: none."""
 
 
-@per_frame("nonlinearityCorrect", suffix="_nonlinearityCorrected", stamps=("LINCORR",), guard=True)
+@per_frame(
+    "nonlinearityCorrect",
+    suffix="_nonlinearityCorrected",
+    stamps=("LINCORR",),
+    guard=True,
+    takes="exposures",
+)
 def nonlinearity_correct(frame: Frame, params: NonlinearityCorrect) -> Frame:
     """Correct the detector's departure from linearity with F2's cubic.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from f2yaml.interpreter import algorithms
@@ -28,7 +28,7 @@ class CheckWCS(Params):
     )
 
 
-@group("checkWCS", headers_only=True)
+@group("checkWCS", headers_only=True, takes="exposures")
 def check_wcs(frames: Sequence[Frame], params: CheckWCS) -> Reported:
     """Compare header positions with the telescope offsets; change nothing.
 
@@ -98,6 +98,11 @@ class AdjustWCS(Params):
     method: Literal["sources", "offsets"] = Field(
         "sources", description="align by matched sources, or by the telescope offsets alone"
     )
+    reference: Literal["all", "first"] = Field(
+        "all",
+        description="sources are matched with the mean positions in all frames, or with those in "
+        "the first frame alone; its grid is kept either way",
+    )
     fallback: Literal["offsets", "none"] = Field(
         "offsets", description="what a frame with too few matches gets; none stops the run"
     )
@@ -108,14 +113,14 @@ class AdjustWCS(Params):
     scale: bool = Field(False, description="fit a magnification as well")
 
 
-@group("adjustWCSToReference", suffix="_wcsCorrected", stamps=("CORRWCS",))
+@group("adjustWCSToReference", suffix="_wcsCorrected", stamps=("CORRWCS",), takes="several")
 def adjust_wcs_to_reference(frames: Sequence[Frame], params: AdjustWCS) -> Reported:
-    """Correct each frame's world coordinates so that its sources agree with the first frame's.
+    """Correct each frame's world coordinates so that the sources of all frames agree.
 
     Parameters
     ----------
     frames : sequence of Frame
-        With source tables, unless `method` is ``offsets``. The first is the reference.
+        With source tables, unless `method` is ``offsets``. The first keeps its coordinates.
     params : AdjustWCS
 
     Raises
@@ -128,7 +133,9 @@ def adjust_wcs_to_reference(frames: Sequence[Frame], params: AdjustWCS) -> Repor
     References
     ----------
     Spec: primitives 10.1. The shift is found by voting of source pairs and finished by a weighted,
-    robust least-squares fit of the matched pairs; a solution at the edge of the search is refused.
+    robust least-squares fit; a solution at the edge of the search is refused. Departure: frames are
+    fitted to the mean positions of the sources in all frames (`algorithms.joint`), so that a poor
+    first frame spoils no other; with ``reference: first`` to those of the first.
     """
     if len(frames) < 2:
         raise TooFewFrames(
@@ -136,49 +143,29 @@ def adjust_wcs_to_reference(frames: Sequence[Frame], params: AdjustWCS) -> Repor
             "frames are aligned with each other",
             "list at least two frames",
         )
-    reference = frames[0]
+    solutions: list[_Solution | None] = [None] * len(frames)
     if params.method == "sources":
-        positions = _positions(reference, params)
-    made, notes, residuals, matches = [reference.with_wcs(reference.wcs)], [], [], []
-    for frame in frames[1:]:
-        solution = None
-        if params.method == "sources":
-            here = _positions(frame, params)
-            x, y = frame.wcs.to_pixel(*reference.wcs.to_sky(positions[0], positions[1]))
-            scale = frame.wcs.pixel_scale()
-            solution = algorithms.match.align(
-                *here,
-                x,
-                y,
-                positions[2],
-                first_pass_pix=params.first_pass / scale,
-                match_radius_pix=params.match_radius / scale,
-                min_sources=params.min_sources,
-                rotate=params.rotate,
-                scale=params.scale,
-            )
-            if solution is not None and not solution.interior:
-                solution = None  # the best shift may lie beyond the search
-            if solution is None and params.fallback == "none":
-                raise TooFewSources(
-                    f"{frame.name} and {reference.name} have fewer than {params.min_sources} "
-                    "sources in common",
-                    "the frame cannot be aligned from its sources",
-                    "take it out of the list, raise first_pass, or allow `fallback: offsets`",
-                )
+        solve = _to_all if params.reference == "all" else _to_first
+        solutions = solve(frames, params)
+    made, notes, residuals, matches = [], [], [], []
+    alone = params.reference == "all" and solutions[0] is None
+    for frame, solution in zip(frames, solutions, strict=True):
         if solution is None:
-            made.append(frame.with_wcs(_by_offsets(frame, reference)))
-            if params.method == "sources":
-                notes.append(
-                    f"adjustWCSToReference: {frame.name} has too few sources in common with "
-                    f"{reference.name} and is aligned by its telescope offsets"
-                )
+            first = frame is frames[0]
+            wcs = frame.wcs if first else _by_offsets(frame, frames[0])
+            made.append(frame.with_wcs(wcs))
+            # A first frame that is alone among aligned ones is named; among lost ones they are.
+            if params.method == "sources" and (not first or (alone and any(solutions))):
+                notes.append(_left_out(frame, frames[0], params))
             continue
-        wcs = frame.wcs.with_affine_in_front(solution.matrix, solution.shift)
+        affine = solution.affine
+        wcs = frame.wcs.with_affine_in_front(affine.matrix, affine.shift)
         cards = {
             "ALIGNRMS": (round(solution.rms_pix, 4), "Residual of matched sources [pix]"),
             "ALIGNNUM": (solution.n_matched, "Matched sources"),
         }
+        if frame is frames[0]:
+            wcs = frame.wcs
         made.append(frame.with_wcs(wcs).with_cards(phu=cards))
         residuals.append(solution.rms_pix)
         matches.append(solution.n_matched)
@@ -186,6 +173,107 @@ def adjust_wcs_to_reference(frames: Sequence[Frame], params: AdjustWCS) -> Repor
     if residuals:
         health = f"rms {float(np.median(residuals)):.3f} pix, {min(matches)}+ matches"
     return Reported(made, health=health, notes=tuple(notes))
+
+
+class _Solution(NamedTuple):
+    """Pixels of a frame -> its pixels corrected, and how well that is known."""
+
+    affine: Affine
+    n_matched: int
+    rms_pix: float
+
+
+def _left_out(frame: Frame, reference: Frame, params: AdjustWCS) -> str:
+    others = reference.name if params.reference == "first" else "the other frames"
+    what = f"adjustWCSToReference: {frame.name} has too few sources in common with {others} and is"
+    if frame is reference:
+        return f"{what} tied to them by telescope offsets"
+    return f"{what} aligned by its telescope offsets"
+
+
+def _too_few(frame: Frame, others: str, params: AdjustWCS) -> TooFewSources:
+    return TooFewSources(
+        f"{frame.name} and {others} have fewer than {params.min_sources} sources in common",
+        "the frame cannot be aligned from its sources",
+        "take it out of the list, raise first_pass, or allow `fallback: offsets`",
+    )
+
+
+def _to_first(frames: Sequence[Frame], params: AdjustWCS) -> list[_Solution | None]:
+    """Match each frame with the first; None for the first itself and for frames without match."""
+    reference = frames[0]
+    positions = _positions(reference, params)
+    solutions: list[_Solution | None] = [None]
+    for frame in frames[1:]:
+        here = _positions(frame, params)
+        x, y = frame.wcs.to_pixel(*reference.wcs.to_sky(positions[0], positions[1]))
+        scale = frame.wcs.pixel_scale()
+        found = algorithms.match.align(
+            *here,
+            x,
+            y,
+            positions[2],
+            first_pass_pix=params.first_pass / scale,
+            match_radius_pix=params.match_radius / scale,
+            min_sources=params.min_sources,
+            rotate=params.rotate,
+            scale=params.scale,
+        )
+        if found is None or not found.interior:  # the best shift may lie beyond the search
+            if params.fallback == "none":
+                raise _too_few(frame, reference.name, params)
+            solutions.append(None)
+        else:
+            solutions.append(_Solution(found.affine, found.n_matched, found.rms_pix))
+    return solutions
+
+
+def _to_all(frames: Sequence[Frame], params: AdjustWCS) -> list[_Solution | None]:
+    """Match frames with each other; None for those that are not tied to most others."""
+    grid = frames[0].wcs
+    lists, onto = [], []
+    for frame in frames:
+        x, y, error = _positions(frame, params)
+        u, v = (x, y) if frame is frames[0] else grid.to_pixel(*frame.wcs.to_sky(x, y))
+        lists.append(algorithms.joint.Sources(u, v, error))
+        onto.append(affine_between(frame.wcs, grid, (frame.shape[0], frame.shape[1])))
+    scale = grid.pixel_scale()
+    joined = algorithms.joint.align_all(
+        lists,
+        first_pass_pix=params.first_pass / scale,
+        match_radius_pix=params.match_radius / scale,
+        min_sources=params.min_sources,
+        rotate=params.rotate,
+        scale=params.scale,
+    )
+    for frame, one in zip(frames, joined, strict=True):
+        if one is None and params.fallback == "none":
+            raise _too_few(frame, "the other frames", params)
+    tie = Affine()
+    if joined[0] is None and any(joined):
+        tie = _tie(frames, [None if j is None else j.affine.after(o)
+                            for j, o in zip(joined, onto, strict=True)])  # fmt: skip
+    return [
+        None
+        if one is None
+        else _Solution(
+            there.inverse().after(tie).after(one.affine).after(there), one.n_matched, one.rms_pix
+        )
+        for one, there in zip(joined, onto, strict=True)
+    ]
+
+
+def _tie(frames: Sequence[Frame], maps: Sequence[Affine | None]) -> Affine:
+    """Return the shift that puts aligned frames where their offsets from the first say, mostly."""
+    shifts = []
+    for frame, placed in zip(frames, maps, strict=True):
+        if placed is None:
+            continue
+        centre = (frame.shape[1] / 2, frame.shape[0] / 2)
+        wanted = frames[0].wcs.to_pixel(*_by_offsets(frame, frames[0]).to_sky(*centre))
+        shifts.append(np.subtract(wanted, placed.apply(*centre)))
+    x, y = np.median(shifts, axis=0)
+    return Affine(shift=(float(x), float(y)))
 
 
 def _positions(frame: Frame, params: AdjustWCS) -> tuple[Array, Array, Array]:
@@ -237,7 +325,7 @@ class ResampleToCommonFrame(Params):
     )
 
 
-@group("resampleToCommonFrame", suffix="_align", stamps=("ALIGN",))
+@group("resampleToCommonFrame", suffix="_align", stamps=("ALIGN",), takes="several")
 def resample_to_common_frame(
     frames: Sequence[Frame], params: ResampleToCommonFrame, *, engine: Engine = SERIAL
 ) -> Reported:
@@ -262,6 +350,8 @@ def resample_to_common_frame(
     Spec: primitives 10.2. Departures: variance is propagated with squared weights, so that it is
     the variance of a pixel (VARRATIO says by how much white noise was lowered); flagged pixels are
     left out of the sums; the threshold for flags is a tenth of the weight instead of a thousandth.
+    The coverage of a stack is that of the nearest pixel. ARRAYSEC and DETSEC are dropped, PIXSCALE
+    is that of the grid (spec: primitives 12).
     """
     if len(frames) < 2:
         raise TooFewFrames(
@@ -279,6 +369,7 @@ def resample_to_common_frame(
         )
     wcs = grid.shifted_origin(x0, y0)
     origin = Affine(((1.0, 0.0), (0.0, 1.0)), (float(x0), float(y0)))
+    scale = (wcs.pixel_scale(), "Pixel scale [arcsec/pixel]")
     made = []
     for frame, affine in zip(frames, forward, strict=True):
         inverse = affine.inverse().after(origin)
@@ -288,9 +379,12 @@ def resample_to_common_frame(
             "VARRATIO": (ratio * variance_ratio(frame), "Variance / that of wide apertures"),
             "NOISECOR": None,
             "DATASEC": f"[1:{nx},1:{ny}]",
+            "ARRAYSEC": None,  # the pixels are no longer those of the detector
+            "DETSEC": None,
+            "PIXSCALE": scale,
             "JFACTOR": (abs(inverse.determinant), "Area of an output pixel in input pixels"),
         }
-        made.append(moved.with_wcs(wcs).with_cards(sci=cards))
+        made.append(moved.with_wcs(wcs).with_cards({"PIXSCALE": scale}, cards))
     return Reported(made, health=f"{nx} x {ny} pix")
 
 
@@ -303,7 +397,7 @@ def _on_grid(
     @cache
     def given() -> algorithms.resample.Planes:
         return algorithms.resample.prefilter(
-            algorithms.resample.Planes(*frame.pixels.whole()), params.interpolant
+            algorithms.resample.Planes(*frame.pixels.whole()[:4]), params.interpolant
         )
 
     def rows(start: int, stop: int) -> Planes:
@@ -317,9 +411,12 @@ def _on_grid(
             dq_threshold=params.dq_threshold,
             conserve=params.conserve,
         )
-        return Planes(*out)
+        seen = frame.coverage
+        if seen is not None:
+            seen = algorithms.coverage.nearest_rows(seen, inverse, start, stop, nx)
+        return Planes(*out, seen)
 
-    present = frame.pixels.present | {"mask"}
+    present = (frame.pixels.present - {"shared"}) | {"mask"}
     objcat = None if frame.objcat is None else _moved(frame.objcat, inverse.inverse())
     return replace(frame, pixels=Computed((ny, nx), present, rows), objcat=objcat)
 

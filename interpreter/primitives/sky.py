@@ -26,12 +26,18 @@ class SeparateSky(Params):
 
 
 @between_streams(
-    "separateSky", suffix="_skySeparated", stamps=("SEPSKY",), fills=("objects", "skies")
+    "separateSky",
+    suffix="_skySeparated",
+    stamps=("SEPSKY",),
+    fills=("objects", "skies"),
+    headers_only=True,
+    takes="exposures",
 )
 def separate_sky(streams: Streams, params: SeparateSky) -> Reported:
     """Tell frames on the object from frames on sky, by hints and by overlap of their fields.
 
-    Frames that all overlap are both. Of two fields the one nearer the target is the object; of
+    Frames that show the target, within `frac_FOV` of a field, are one field, and frames of the rest
+    that overlap. One field alone is both. Of two fields the one nearer the target is the object; of
     more, the field that holds the target, then the nearest until half of the frames are objects.
 
     Parameters
@@ -52,7 +58,8 @@ def separate_sky(streams: Streams, params: SeparateSky) -> Reported:
     References
     ----------
     Spec: primitives 8.1. Departures: header flags of an earlier run count only where they say
-    TRUE, and with three or more fields the one that holds the target comes first.
+    TRUE; what shows the target is a field by itself, so that frames halfway cannot chain a sky to
+    it; and with three or more fields the one that holds the target comes first.
     """
     frames = streams["from"]
     groups = _fields(frames, params.frac_FOV)
@@ -129,19 +136,34 @@ def _centre(frame: Frame) -> tuple[float, float]:
 
 
 def _fields(frames: Sequence[Frame], share: float) -> list[list[int]]:
-    """Group frames whose fields overlap (single linkage), in order of their first member."""
+    """Group frames by field, in order of their first member.
+
+    Those within reach of the target are one field. Of the rest, frames that overlap are (single
+    linkage). Where none is within reach, the header's target says nothing, and all are linked.
+    """
     if not frames:
         return []
     centres = np.array([_centre(f) for f in frames])
+    target = _target(frames)
     apart = separation(centres[:, None, 0], centres[:, None, 1], centres[None, :, 0], centres[:, 1])
     reach = share * frames[0].shape[1] * frames[0].wcs.pixel_scale()
+    held = separation(centres[:, 0], centres[:, 1], *target) < reach
     label = list(range(len(frames)))
     for i in range(len(frames)):
         for j in range(i):
-            if apart[i, j] < reach and label[i] != label[j]:
+            linked = bool(held[i] and held[j]) or (apart[i, j] < reach and held[i] == held[j])
+            if linked and label[i] != label[j]:
                 old, new = max(label[i], label[j]), min(label[i], label[j])
                 label = [new if entry == old else entry for entry in label]
     return [[n for n, entry in enumerate(label) if entry == g] for g in sorted(set(label))]
+
+
+def _target(frames: Sequence[Frame]) -> tuple[float, float]:
+    """Return the target's place in deg by the first header, or else the centre of its field."""
+    ra, dec = (frames[0].describe(name) for name in ("target_ra", "target_dec"))
+    if ra is None or dec is None:
+        return _centre(frames[0])
+    return float(ra), float(dec)
 
 
 def _unguided(frame: Frame) -> bool:
@@ -155,9 +177,7 @@ def _by_distance(
     everything = set(range(len(frames)))
     if len(groups) < 2:
         return set(everything), set(everything)
-    target = [frames[0].describe(name) for name in ("target_ra", "target_dec")]
-    if None in target:
-        target = list(_centre(frames[0]))
+    target = _target(frames)
 
     def away(members: Sequence[int]) -> float:
         centres = np.array([_centre(frames[n]) for n in members])
@@ -182,6 +202,13 @@ class AssociateSky(Params):
     distance: float = Field(3.0, ge=0, description="smallest dither between them [arcsec]")
     min_skies: int = Field(3, ge=0, description="skies to take even from beyond `time`")
     max_skies: int | None = Field(None, ge=1, description="skies to take at most")
+    max_gap: float = Field(
+        3600.0, gt=0, description="gap beyond which a sky is never taken, even for `min_skies` [s]"
+    )
+    bracket: bool = Field(
+        False,
+        description="with `max_skies`: as many skies before a frame as after it, where there are",
+    )
     use_all: bool = Field(False, description="take every sky farther than `distance`")
 
 
@@ -217,7 +244,14 @@ def _seen(frame: Frame) -> _Sky:
     )
 
 
-@between_streams("associateSky", suffix="_skyAssociated", stamps=("ASSOCSKY",), reads=("sky",))
+@between_streams(
+    "associateSky",
+    suffix="_skyAssociated",
+    stamps=("ASSOCSKY",),
+    reads=("sky",),
+    headers_only=True,
+    takes="several",
+)
 def associate_sky(streams: Streams, params: AssociateSky) -> Reported:
     """Choose, for each frame, the sky frames taken near it in time and away from it on the sky.
 
@@ -233,7 +267,8 @@ def associate_sky(streams: Streams, params: AssociateSky) -> Reported:
 
     References
     ----------
-    Spec: primitives 8.2. A frame without sky stops the run instead of leaving it silently.
+    Spec: primitives 8.2. Departures: a frame without sky stops the run instead of leaving it
+    silently; skies from more than an hour away (`max_gap`) are not used.
     """
     skies = [_seen(frame) for frame in streams["sky"]]
     made, beyond = [], []
@@ -244,8 +279,9 @@ def associate_sky(streams: Streams, params: AssociateSky) -> Reported:
             raise TooFewFrames(
                 f"associateSky: {frame.name} has no sky frame",
                 f"none of {len(skies)} frames of its configuration and exposure time is more than "
-                f"{params.distance:g} arcsec away",
-                "take the frame out, add dithered frames, or lower associateSky:distance",
+                f"{params.distance:g} arcsec away and taken within {params.max_gap:g} s",
+                "take the frame out, add dithered frames, lower associateSky:distance, or raise "
+                "associateSky:max_gap",
             )
         if forced:
             beyond.append(frame.name)
@@ -278,8 +314,21 @@ def _choose(here: _Sky, skies: Sequence[_Sky], params: AssociateSky) -> tuple[li
     gap = {sky.root: abs((sky.start - here.start).total_seconds()) for sky in far}
     nearest = sorted(far, key=lambda sky: (gap[sky.root], sky.start, sky.root))
     if not params.use_all:
+        nearest = [sky for sky in nearest if gap[sky.root] <= params.max_gap]
         within = sum(gap[sky.root] <= params.time for sky in far)
         limit = len(far) if params.max_skies is None else params.max_skies
-        nearest = nearest[: min(limit, max(params.min_skies, within))]
+        nearest = nearest[: max(params.min_skies, within)]
+        if params.bracket:
+            nearest = _bracketing(here, nearest, limit)
+        nearest = nearest[:limit]
     forced = not params.use_all and any(gap[sky.root] > params.time for sky in nearest)
     return [sky.root for sky in sorted(nearest, key=lambda s: (s.start, s.root))], forced
+
+
+def _bracketing(here: _Sky, nearest: Sequence[_Sky], limit: int) -> list[_Sky]:
+    """Return skies with `limit` of them in front that lie evenly before and after a frame."""
+    before = [sky for sky in nearest if sky.start < here.start]
+    after = [sky for sky in nearest if sky.start >= here.start]
+    each = min(len(before), len(after), limit // 2)
+    chosen = before[:each] + after[:each]
+    return chosen + [sky for sky in nearest if sky not in chosen]

@@ -4,23 +4,41 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from f2yaml.interpreter import algorithms
 from f2yaml.interpreter.engine import SERIAL, Engine, read_band
 from f2yaml.interpreter.errors import FrameMismatch, TooFewFrames
+from f2yaml.interpreter.f2.times import ut_datetime
 from f2yaml.interpreter.frame import Frame, joint_provenance, require_same
 from f2yaml.interpreter.pixels import Array, Planes
+from f2yaml.interpreter.primitives.sky_levels import Box, Levels, region, sampled, sky_level
+from f2yaml.interpreter.primitives.sky_noise import (
+    all_in_common,
+    in_common,
+    own_noise,
+    own_variance,
+    parted,
+    rejoined,
+    without_share,
+)
+from f2yaml.interpreter.primitives.sky_residual import flatten, follow, settle_level
 from f2yaml.interpreter.primitives.sources import need_objmask
 from f2yaml.interpreter.primitives.stack_headers import stack_cards
-from f2yaml.interpreter.registry import Params, Reported, Streams, between_streams, group
-from pydantic import Field
+from f2yaml.interpreter.registry import (
+    Reported,
+    Streams,
+    between_streams,
+    group,
+)
+from pydantic import Field, model_validator
 
-SAMPLE_ROWS = 128  # of 2048: a quarter of a million pixels, 2e-3 of the pixel noise on a level
+#: Share of the field that no sky shows, from which on the dither is called too small.
+HIDDEN = 0.005
 
 
-class Subtraction(Params):
+class Subtraction(Levels):
     """Parameters of every step that subtracts a sky."""
 
     scale_sky: bool = Field(True, description="scale the sky to leave no background")
@@ -31,7 +49,7 @@ class Subtraction(Params):
     )
 
 
-class SkyCombination(Params):
+class SkyCombination(Levels):
     """Parameters of every step that combines skies."""
 
     operation: Literal["median", "mean"] = Field(
@@ -51,8 +69,40 @@ class SkyCombination(Params):
 class SkyCorrect(Subtraction, SkyCombination):
     """Parameters of ``skyCorrect``."""
 
+    residual_order: int = Field(
+        0,
+        ge=0,
+        le=3,
+        description="degree of a surface fitted to what is left of the sky, objects masked, and "
+        "subtracted; 0: none. It takes the faint parts of objects as large as the field with it",
+    )
+    drift: bool = Field(
+        False,
+        description="with operation mean: follow each pixel of the sky along a straight line in "
+        "time, to the time of the frame, instead of taking the mean",
+    )
+    drift_order: int = Field(
+        0,
+        ge=0,
+        le=3,
+        description="degree of a surface by which the sky is followed in time, from sky frame to "
+        "sky frame; 0: none. Nothing in the frame itself has a part in it, and it adds no noise",
+    )
 
-@between_streams("skyCorrect", suffix="_skyCorrected", stamps=("SUBSKY",), reads=("sky",))
+    @model_validator(mode="after")
+    def _means_drift(self) -> SkyCorrect:
+        if self.drift and self.drift_order:
+            raise ValueError("drift and drift_order both follow the sky in time: give one")
+        if self.drift and (
+            self.operation != "mean" or self.reject_method not in ("none", "varclip")
+        ):
+            raise ValueError("drift goes with operation mean and reject_method none or varclip")
+        return self
+
+
+@between_streams(
+    "skyCorrect", suffix="_skyCorrected", stamps=("SUBSKY",), reads=("sky",), takes="exposures"
+)
 def sky_correct(streams: Streams, params: SkyCorrect, *, engine: Engine = SERIAL) -> Reported:
     """Make a sky for each frame from its associated skies, and subtract it.
 
@@ -82,6 +132,13 @@ def sky_correct(streams: Streams, params: SkyCorrect, *, engine: Engine = SERIAL
     (equal values, smaller variance), two skies suffice, and the scale is bracketed if it does not
     settle.
     No sky frame is ever stored: bands of all skies are read once and serve all frames.
+
+    Notes
+    -----
+    Noise of the dark and the flat is the same in a frame I and its sky S, at the same pixel of the
+    detector. The dark's cancels; of the flat's, I^2 Vf / F^2 in the frame, (I - S)^2 Vf / F^2
+    stays. The plane `shared` says how much of the variances that is (spec 6: DRAGONS adds both as
+    if they were independent). It stays in VAR where frame and sky had different calibrations.
     """
     frames, skies = streams["from"], streams["sky"]
     if not frames:
@@ -89,14 +146,15 @@ def sky_correct(streams: Streams, params: SkyCorrect, *, engine: Engine = SERIAL
     neighbours = _neighbours(frames, skies)
     for frame in (*frames, *skies):
         require_same(frames[0], frame, "shape", "unit", step="skyCorrect")
-    return _corrected(frames, _masked(skies, params, "skyCorrect"), neighbours, params, engine)
+    masked = _masked(skies, params, "skyCorrect")
+    return _corrected(frames, masked, neighbours, params, engine, "skyCorrect")
 
 
 class StackSkyFrames(SkyCombination):
     """Parameters of ``stackSkyFrames``."""
 
 
-@group("stackSkyFrames", suffix="_skyStacked", stamps=("STACKFRM",))
+@group("stackSkyFrames", suffix="_skyStacked", stamps=("STACKFRM",), combines=True, takes="several")
 def stack_sky_frames(
     frames: Sequence[Frame], params: StackSkyFrames, *, engine: Engine = SERIAL
 ) -> Reported:
@@ -131,23 +189,32 @@ def stack_sky_frames(
     for frame in frames[1:]:
         require_same(frames[0], frame, "shape", "unit", step="stackSkyFrames")
     skies = _masked(frames, params, "stackSkyFrames")
-    levels = np.array(engine.map(_level, skies))
+    shares = all_in_common(frames)
+    box = region(frames[0], params)
+    levels = np.array(engine.map(lambda sky: sky_level(sky, box), skies))
     everyone = np.arange(len(skies), dtype=np.int32)[None, :]
     ny, nx = frames[0].shape
     out = Planes(
         engine.empty((ny, nx), np.float32),
         engine.empty((ny, nx), np.float32),
         engine.empty((ny, nx), np.uint16),
+        shared=engine.empty((ny, nx), np.uint8) if shares else None,
     )
     level = np.float32(levels[0])
 
     def work(band: tuple[int, int]) -> None:
         rows = slice(*band)
-        sky, noise, bits = _skies(read_band(skies, *band), levels, everyone, params)
+        given = read_band(skies, *band)
+        if shares:
+            common, given = parted(given, levels)
+        sky, noise, bits = _skies(given, _Neighbours(levels, everyone), params)
         assert out.variance is not None
         assert out.mask is not None
-        out.data[rows], out.variance[rows] = sky[0] * level, noise[0] * (level * level)
-        out.mask[rows] = bits[0]
+        out.data[rows], out.mask[rows] = sky[0] * level, bits[0]
+        variance = noise[0]
+        if out.shared is not None:
+            variance, out.shared[rows] = rejoined(variance, common)
+        out.variance[rows] = variance * (level * level)
 
     engine.map(work, engine.bands(ny, len(skies) * 11 * nx))
     made = frames[0].with_planes(out).with_cards(*stack_cards(frames))
@@ -162,7 +229,12 @@ class SubtractSky(Subtraction):
 
 
 @between_streams(
-    "subtractSky", suffix="_skySubtracted", stamps=("SUBSKY",), reads=("sky",), guard=True
+    "subtractSky",
+    suffix="_skySubtracted",
+    stamps=("SUBSKY",),
+    reads=("sky",),
+    guard=True,
+    takes="exposures",
 )
 def subtract_sky(streams: Streams, params: SubtractSky, *, engine: Engine = SERIAL) -> Reported:
     """Subtract the sky of the stream ``sky``: one for all frames, or one for each.
@@ -202,7 +274,16 @@ def subtract_sky(streams: Streams, params: SubtractSky, *, engine: Engine = SERI
     whose = range(len(frames)) if len(skies) > 1 else [0] * len(frames)
     neighbours = np.array([[n] for n in whose], dtype=np.int32)
     alone = SkyCorrect(**params.model_dump(), mask_objects=False)
-    return _corrected(frames, _unmasked(skies), neighbours, alone, engine)
+    return _corrected(frames, _unmasked(skies), neighbours, alone, engine, "subtractSky")
+
+
+class _Neighbours(NamedTuple):
+    """Levels of the skies (n,), and for each frame its skies and their gaps in time (m, k)."""
+
+    levels: Array
+    neighbours: Array
+    gaps: Array | None = None
+    linear: bool = False
 
 
 def _corrected(
@@ -211,11 +292,47 @@ def _corrected(
     neighbours: Array,
     params: SkyCorrect,
     engine: Engine,
+    step: str,
 ) -> Reported:
-    levels = np.array(engine.map(_level, skies))
-    factors, offsets = _factors(frames, skies, levels, neighbours, params)
-    made = _subtracted(frames, skies, levels, neighbours, factors, offsets, params, engine)
-    return Reported({"to": made}, health=f"sky {float(np.median(levels)):.1f} e-/pix")
+    same, alike, notes = in_common(frames, skies, neighbours, step)
+    frames = [f if s else without_share(f) for f, s in zip(frames, same, strict=True)]
+    parts = [own_noise(s) if a else s for s, a in zip(skies, alike, strict=True)]
+    box = region(frames[0], params)
+    levels = np.array(engine.map(lambda sky: sky_level(sky, box), skies))
+    gaps = _gaps(frames, skies, neighbours, params)
+    made_of = _Neighbours(levels, neighbours, gaps, params.drift)
+    factors, offsets, hidden = _factors(frames, skies, made_of, params, box)
+    if hidden:
+        notes += (
+            f"{step}: objects hide over {HIDDEN:.1%} of the field in every sky of "
+            f"{', '.join(hidden)}; the dither is smaller than they are",
+        )
+    outs = _subtracted(frames, parts, made_of, factors, offsets, params, engine)
+    if gaps is not None and params.drift_order:
+        notes += follow(
+            outs,
+            skies,
+            levels,
+            neighbours,
+            gaps,
+            factors + offsets,
+            params.drift_order,
+            engine,
+            step,
+        )
+    if params.residual_order:
+        notes += flatten(outs, frames, skies, params.residual_order, engine, step)
+    if params.scale_sky or params.offset_sky:
+        offsets += settle_level(outs, frames, skies, box, engine)
+    made = []
+    for frame, out, factor, offset in zip(frames, outs, factors, offsets, strict=True):
+        if params.reset_sky:
+            np.add(out.data, np.float32(factor + offset), out=out.data)
+        cards = {"SKYLEVEL": (float(factor + offset), f"Sky level of the frame [{frame.unit}]")}
+        planes = out._replace(objmask=frame.objmask if frame.has("objmask") else None)
+        made.append(replace(frame.with_planes(planes).with_cards(sci=cards), skies=None))
+    health = f"sky {float(np.median(levels)):.1f} e-/pix"
+    return Reported({"to": made}, health=health, notes=notes)
 
 
 def _masked(skies: Sequence[Frame], params: SkyCombination, step: str) -> Sequence[Frame]:
@@ -254,53 +371,44 @@ def _neighbours(frames: Sequence[Frame], skies: Sequence[Frame]) -> Array:
     return np.array(padded, dtype=np.int32)
 
 
-def _level(frame: Frame) -> float:
-    """Return the background level of a frame, from a regular sample of its clean pixels."""
-    planes = _sampled([frame])
-    objmask = None if planes.objmask is None else planes.objmask[0]
-    mask = None if planes.mask is None else planes.mask[0]
-    values = algorithms.background.sample(planes.data[0], mask, objmask)
-    if values.size < 100:
-        raise FrameMismatch(
-            f"skyCorrect: {frame.name} has {values.size} usable sky pixels",
-            "its sky level cannot be measured: nearly all pixels are flagged or masked",
-            "take it out of the list, or lower the dilation",
-        )
-    level = float(algorithms.background.background(values).value)
-    if not level > 0:
-        raise FrameMismatch(
-            f"skyCorrect: the sky level of {frame.name} is {level:g}",
-            "skies are scaled by their level, which has to be positive",
-            "check that the frame is not sky-subtracted already",
-        )
-    return level
+def _gaps(
+    frames: Sequence[Frame], skies: Sequence[Frame], neighbours: Array, params: SkyCorrect
+) -> Array | None:
+    """Return how long after each frame its skies were taken [s], if that matters."""
+    if not (params.drift or params.drift_order):
+        return None
+    begun = []
+    for frame in (*frames, *skies):
+        start = ut_datetime(frame.headers, strict=True)
+        if start is None:
+            raise FrameMismatch(
+                f"skyCorrect: {frame.name} has no date and time",
+                "drift and drift_order follow the sky in time",
+                "give it DATE-OBS and UT, or leave them out",
+            )
+        begun.append(start)
+    first = min(begun)
+    seconds = np.array([(start - first).total_seconds() for start in begun])
+    made: Array = seconds[len(frames) :][neighbours] - seconds[: len(frames), None]
+    return made
 
 
-def _sampled(frames: Sequence[Frame]) -> Planes:
-    """Read a regular choice of rows of all frames: (n, rows, nx)."""
-    ny = frames[0].shape[0]
-    step = max(1, ny // SAMPLE_ROWS)
-    rows = [read_band(frames, y, y + 1) for y in range(step // 2, ny, step)]
-    planes: list[Any] = []
-    for plane in zip(*rows, strict=True):
-        planes.append(None if plane[0] is None else np.concatenate(plane, axis=1))
-    return Planes(*planes)
-
-
-def _skies(
-    planes: Planes, levels: Array, neighbours: Array, params: SkyCombination
-) -> tuple[Array, Array, Array]:
+def _skies(planes: Planes, of: _Neighbours, params: SkyCombination) -> tuple[Array, Array, Array]:
     """Return the normalised sky of each frame for some rows: value, variance and bits."""
     made = algorithms.sky.sky_band(
-        *planes,
-        levels,
-        neighbours,
-        operation=params.operation,
+        planes.data,
+        planes.variance,
+        planes.mask,
+        planes.objmask,
+        of.levels,
+        of.neighbours,
+        operation="linear" if of.linear else params.operation,
         reject=params.reject_method,
         lsigma=params.lsigma,
         hsigma=params.hsigma,
         nlow=params.nlow,
         nhigh=params.nhigh,
+        times=of.gaps if of.linear else None,
     )
     return made.data, made.variance, made.mask
 
@@ -308,23 +416,30 @@ def _skies(
 def _factors(
     frames: Sequence[Frame],
     skies: Sequence[Frame],
-    levels: Array,
-    neighbours: Array,
+    of: _Neighbours,
     params: SkyCorrect,
-) -> tuple[Array, Array]:
-    """Return what each frame's normalised sky is multiplied by, and what is added to it."""
-    factors = np.array([levels[row[0]] for row in neighbours])
+    box: Box,
+) -> tuple[Array, Array, list[str]]:
+    """Return what each frame's normalised sky is multiplied by, and what is added to it.
+
+    The names are those of frames for which objects hide too much of every sky.
+    """
+    factors = np.array([of.levels[row[0]] for row in of.neighbours])
     offsets = np.zeros(len(frames))
+    hidden: list[str] = []
     if not (params.scale_sky or params.offset_sky):
-        return factors, offsets
-    at = _sampled(skies)
-    sky, _, bits = _skies(at, levels, neighbours, params)
+        return factors, offsets, hidden
+    at = sampled(skies, box)
+    sky, _, bits = _skies(at, of, params)
     grown = (
         {} if at.objmask is None else dict(zip((s.root for s in skies), at.objmask, strict=True))
     )
     for n, frame in enumerate(frames):
-        science = _sampled([frame])
+        science = sampled([frame], box)
         clean = bits[n] == 0
+        good = np.ones_like(clean) if science.mask is None else science.mask[0] == 0
+        if np.count_nonzero(good & ~clean) > HIDDEN * np.count_nonzero(good):
+            hidden.append(frame.name)
         if science.mask is not None:
             clean &= science.mask[0] == 0
         if frame.root in grown:  # the wings of objects are no background either
@@ -336,19 +451,18 @@ def _factors(
             factors[n] = algorithms.background.sky_factor(given, normal, params.threshold)
         else:
             offsets[n] = algorithms.background.sky_offset(given, normal * np.float32(factors[n]))
-    return factors, offsets
+    return factors, offsets, hidden if params.mask_objects else []
 
 
 def _subtracted(
     frames: Sequence[Frame],
     skies: Sequence[Frame],
-    levels: Array,
-    neighbours: Array,
+    of: _Neighbours,
     factors: Array,
     offsets: Array,
     params: SkyCorrect,
     engine: Engine,
-) -> list[Frame]:
+) -> list[Planes]:
     ny, nx = frames[0].shape
     outs = [
         Planes(
@@ -362,27 +476,24 @@ def _subtracted(
     def work(band: tuple[int, int]) -> None:
         start, stop = band
         given = read_band(skies, start, stop)
-        sky, noise, bits = _skies(given, levels, neighbours, params)
+        sky, noise, bits = _skies(given, of, params)
         for n, (frame, out) in enumerate(zip(frames, outs, strict=True)):
             rows = frame.pixels.rows(start, stop)
             factor = np.float32(factors[n])
-            # The background of the frame is factor + offset: leaving the offset in resets it.
-            constant = factor if params.reset_sky else -np.float32(offsets[n])
+            constant = -np.float32(offsets[n])
             assert out.variance is not None
             assert out.mask is not None
             np.subtract(rows.data, sky[n] * factor, out=out.data[start:stop])
+            if rows.variance is not None:
+                own = own_variance(rows, out.data[start:stop])
             if constant:
                 out.data[start:stop] += constant
             added = noise[n] * (factor * factor)
-            out.variance[start:stop] = added if rows.variance is None else rows.variance + added
+            if rows.variance is not None:
+                added += own
+            out.variance[start:stop] = added
             out.mask[start:stop] = bits[n] if rows.mask is None else rows.mask | bits[n]
 
     bytes_per_row = (len(skies) * 11 + len(frames) * 10) * nx
     engine.map(work, engine.bands(ny, bytes_per_row))
-    made = []
-    for n, (frame, out) in enumerate(zip(frames, outs, strict=True)):
-        level = float(factors[n] + offsets[n])
-        cards = {"SKYLEVEL": (level, f"Sky level of the frame [{frame.unit}]")}
-        planes = out._replace(objmask=frame.objmask if frame.has("objmask") else None)
-        made.append(replace(frame.with_planes(planes).with_cards(sci=cards), skies=None))
-    return made
+    return outs

@@ -118,7 +118,9 @@ def add_object_mask_to_dq(frame: Frame, params: AddObjectMaskToDQ) -> Frame:
 
     References
     ----------
-    Spec: primitives 9.3.
+    Spec: primitives 9.3. Objects have no bit of their own: bits above 64 belong to no class of
+    badness, so that a stack, DRAGONS' as well, takes nothing at all from pixels that have them in
+    every frame, and flags nothing there. OBJMASK tells objects and bad pixels apart.
     """
     if not frame.has("objmask"):
         need_objmask(frame, "addObjectMaskToDQ")

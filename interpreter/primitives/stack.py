@@ -8,13 +8,21 @@ from typing import Any, Literal
 
 import numpy as np
 from f2yaml.interpreter import algorithms
-from f2yaml.interpreter.engine import SERIAL, Engine, read_band
+from f2yaml.interpreter.engine import SERIAL, Engine, read_band, stacked
 from f2yaml.interpreter.errors import FrameMismatch, TooFewFrames
 from f2yaml.interpreter.frame import Frame, joint_provenance, require_same
-from f2yaml.interpreter.pixels import InMemory, Planes
-from f2yaml.interpreter.primitives.stack_headers import Weights, stack_cards, variance_ratio
+from f2yaml.interpreter.pixels import Array, InMemory, Planes
+from f2yaml.interpreter.primitives.stack_headers import (
+    Weights,
+    exposures,
+    joint_stars,
+    stack_cards,
+    variance_ratio,
+)
 from f2yaml.interpreter.registry import Params, Reported, group
 from pydantic import Field, model_validator
+
+PHOTON_ROWS = 32  # of 2048: 65 000 pixels a frame, 0.01 on a slope
 
 
 class Combine(Params):
@@ -39,6 +47,16 @@ class Combine(Params):
         ge=0,
         description="varclip: share of the signal by which frames may differ (seeing, centring)",
     )
+    scatter: Literal["robust", "sample"] = Field(
+        "robust",
+        description="sigclip: scatter from the median deviation, at least the propagated noise, or "
+        "the standard deviation of the samples, as in DRAGONS",
+    )
+    photon_noise: Literal["median", "sample"] = Field(
+        "sample",
+        description="photon noise in the limits of varclip and the weights of wtmean: that of the "
+        "median of a pixel's samples, or of each sample itself, as in DRAGONS",
+    )
     scale: bool = Field(False, description="scale frames to the level of the first")
     zero: bool = Field(False, description="shift frames to the level of the first")
     apply_dq: bool = Field(True, description="leave flagged pixels out")
@@ -62,6 +80,7 @@ def combine_frames(
     params: Combine,
     engine: Engine,
     weights: Weights | None = None,
+    flag_share: float | None = None,
 ) -> Frame:
     """Combine frames into one, in row bands; the first gives name and headers.
 
@@ -72,6 +91,9 @@ def combine_frames(
     engine : Engine
     weights : Weights, optional
         One for each frame; the frames then have a variance, and the operation is the mean.
+    flag_share : float, optional
+        Count what pixels are made of: the plane `coverage`, the card REJSHARE, and bits 2 and 4
+        only where this share of the samples has them. By default a single one is enough.
 
     Raises
     ------
@@ -91,32 +113,24 @@ def combine_frames(
             "no sample would be left",
             "lower nlow and nhigh, or take another reject_method",
         )
-    factors = _levels(frames, params)
+    rules = _rules(params) | _levels(frames, params)
+    rules["photon"] = _photon(frames, params, rules.get("scale"))
     present = frozenset.intersection(*(f.pixels.present for f in frames))
     ny, nx = first.shape
     out = Planes(
         engine.empty((ny, nx), np.float32),
         engine.empty((ny, nx), np.float32),
         engine.empty((ny, nx), np.uint16) if params.apply_dq else None,
+        coverage=None if flag_share is None else engine.empty((ny, nx), np.uint16),
     )
     per_row = len(frames) * nx * (4 * 2 + 2)
 
-    def work(band: tuple[int, int]) -> None:
+    def work(band: tuple[int, int]) -> tuple[int, int]:
         start, stop = band
-        planes = read_band(frames, start, stop)
+        blocks = [frame.pixels.rows(start, stop) for frame in frames]
+        planes = stacked(blocks)
         variance = planes.variance if "variance" in present else None
         mask = planes.mask if "mask" in present and params.apply_dq else None
-        rules: dict[str, Any] = {
-            "reject": params.reject_method,
-            "lsigma": params.lsigma,
-            "hsigma": params.hsigma,
-            "nlow": params.nlow,
-            "nhigh": params.nhigh,
-            "mclip": params.mclip,
-            "max_iters": params.max_iters,
-            "signal_error": params.signal_error,
-            **factors,
-        }
         if weights is None:
             made = algorithms.combine.combine(
                 planes.data, variance, mask, operation=params.operation, **rules
@@ -131,14 +145,60 @@ def combine_frames(
         out.variance[start:stop] = made.variance
         if out.mask is not None:
             out.mask[start:stop] = 0 if made.mask is None else made.mask
+        if out.coverage is None or flag_share is None:
+            return 0, 0
+        known = algorithms.coverage.makeup(
+            made,
+            planes.data,
+            variance,
+            mask,
+            depth=_depths(frames, blocks),
+            flag_share=flag_share,
+            **rules,
+        )
+        out.coverage[start:stop] = known.coverage
+        if out.mask is not None and known.mask is not None:
+            out.mask[start:stop] = known.mask
+        return known.usable, known.used
 
-    engine.map(work, engine.bands(ny, per_row))
+    counts = np.array(engine.map(work, engine.bands(ny, per_row)), np.int64).sum(axis=0)
+    cards, sci = stack_cards(frames, weights, scaled=params.scale and not params.zero)
+    if flag_share is not None:
+        share = 1 - counts[1] / counts[0] if counts[0] else 0.0
+        cards["REJSHARE"] = (round(float(share), 6), "Share of good samples rejected as outliers")
     return first.with_(
         pixels=InMemory(out.freeze()),
         objcat=None,
+        refcat=joint_stars(frames),
         skies=None,
         provenance=joint_provenance(frames),
-    ).with_cards(*stack_cards(frames, weights))
+    ).with_cards(cards, sci)
+
+
+def _depths(frames: Sequence[Frame], blocks: Sequence[Planes]) -> Array | None:
+    """Return the exposures behind each sample; None where all frames are single exposures."""
+    counts = [exposures(frame) for frame in frames]
+    if max(counts) == 1 and all(block.coverage is None for block in blocks):
+        return None
+    made = np.empty((len(blocks), *blocks[0].data.shape), np.uint16)
+    for plane, count, block in zip(made, counts, blocks, strict=True):
+        plane[:] = min(count, 65535) if block.coverage is None else block.coverage
+    return made
+
+
+def _rules(params: Combine) -> dict[str, Any]:
+    """Return what the combiner calls the rules of rejection."""
+    return {
+        "reject": params.reject_method,
+        "lsigma": params.lsigma,
+        "hsigma": params.hsigma,
+        "nlow": params.nlow,
+        "nhigh": params.nhigh,
+        "mclip": params.mclip,
+        "max_iters": params.max_iters,
+        "signal_error": params.signal_error,
+        "scatter": params.scatter,
+    }
 
 
 def _levels(frames: Sequence[Frame], params: Combine) -> dict[str, Any]:
@@ -154,9 +214,29 @@ def _levels(frames: Sequence[Frame], params: Combine) -> dict[str, Any]:
     return {mode: algorithms.normalize.normalization_factors(data, mask, mode=mode)}
 
 
+def _photon(frames: Sequence[Frame], params: Combine, scale: Any) -> Array | None:
+    """Return the slopes of the frames' photon noise, where the rules ask for them."""
+    wanted = params.reject_method == "varclip" or params.operation == "wtmean"
+    if params.photon_noise == "sample" or not wanted or len(frames) < 2:
+        return None
+    step = max(1, frames[0].shape[0] // PHOTON_ROWS)
+    rows = [read_band(frames, y, y + 1) for y in range(step // 2, frames[0].shape[0], step)]
+    if any(r.variance is None for r in rows):
+        return None
+    data, variance = (np.concatenate([r[k] for r in rows], axis=1) for k in (0, 1))
+    masks = [r.mask for r in rows if r.mask is not None]
+    mask = np.concatenate(masks, axis=1) if len(masks) == len(rows) else None
+    return algorithms.normalize.photon_slopes(data, variance, mask, scale)
+
+
 class StackFrames(Combine):
     """Parameters of ``stackFrames``."""
 
+    photon_noise: Literal["median", "sample"] = Field(
+        "median",
+        description="photon noise in the limits of varclip and the weights of wtmean: that of the "
+        "median of a pixel's samples, or of each sample itself, as in DRAGONS",
+    )
     lsigma: float = Field(4.0, ge=0, description="rejection below the centre [sigma]")
     hsigma: float = Field(4.0, ge=0, description="rejection above the centre [sigma]")
     signal_error: float = Field(
@@ -169,6 +249,13 @@ class StackFrames(Combine):
         description="weight of a whole frame in the mean: none; variance, by its sky noise; "
         "seeing, by sky noise and FWHM, for faint point sources",
     )
+    flag_share: float = Field(
+        0.1,
+        ge=0,
+        le=1,
+        description="share of saturated (or non-linear) samples from which on a pixel of the stack "
+        "is called so; 0: a single one is enough",
+    )
 
     @model_validator(mode="after")
     def _weighted_mean(self) -> StackFrames:
@@ -177,7 +264,7 @@ class StackFrames(Combine):
         return self
 
 
-@group("stackFrames", suffix="_stack", stamps=("STACKFRM",))
+@group("stackFrames", suffix="_stack", stamps=("STACKFRM",), combines=True, takes="several")
 def stack_frames(
     frames: Sequence[Frame], params: StackFrames, *, engine: Engine = SERIAL
 ) -> Reported:
@@ -210,7 +297,12 @@ def stack_frames(
     Spec: primitives 11.3 and 14.1. Departures: samples are rejected by the propagated noise
     (varclip) instead of their own scatter, which cannot reject a lone outlier of fewer than eight;
     RDNOISE is that of the mean; total exposure (TEXPTIME) and the noise correlation of resampled
-    frames (NOISECOR) are recorded; OBJMASK and OBJCAT of the first frame are not carried over.
+    frames (NOISECOR) are recorded; OBJMASK and OBJCAT of the first frame are not carried over, nor
+    what was measured on it (`stack_headers.OF_ONE_FRAME`). The plane COVERAGE counts the exposures
+    in each pixel, those of stacks with all of theirs; the share rejected is REJSHARE. A pixel is
+    non-linear or saturated from `flag_share` of its samples on: where at most 0.15 of them are
+    saturated, the flux of a star within 1.75 widths changes by less than 0.6 per cent (13 stars,
+    simulated, seeing varied by 12 per cent); single pixels by up to 3 per cent.
     """
     if len(frames) < 2:
         raise TooFewFrames(
@@ -221,8 +313,9 @@ def stack_frames(
     for frame in frames[1:]:
         require_same(frames[0], frame, "filter_name", step="stackFrames")
     weights, notes = frame_weights(frames, params.weight)
-    made = combine_frames(frames, params, engine, weights)
+    made = combine_frames(frames, params, engine, weights, params.flag_share)
     health = f"{len(frames)} frames, noise {_noise(made):.2f} e-/pix"
+    health += f", {100 * float(made.phu['REJSHARE']):.2g} % rejected"
     if weights is not None:
         shares = weights.shares * len(frames)
         health += f", weights {min(shares):.2f}-{max(shares):.2f}"
@@ -320,7 +413,14 @@ def check_darks(frames: Sequence[Frame], params: StackDarks) -> list[str]:
     return []
 
 
-@group("stackDarks", suffix="_stack", stamps=("STACKFRM",), check=check_darks)
+@group(
+    "stackDarks",
+    suffix="_stack",
+    stamps=("STACKFRM",),
+    check=check_darks,
+    combines=True,
+    takes="several",
+)
 def stack_darks(
     frames: Sequence[Frame], params: StackDarks, *, engine: Engine = SERIAL
 ) -> Reported:

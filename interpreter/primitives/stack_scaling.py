@@ -12,6 +12,7 @@ from f2yaml.interpreter.engine import SERIAL, Engine
 from f2yaml.interpreter.errors import FrameMismatch, RequestError
 from f2yaml.interpreter.frame import Frame
 from f2yaml.interpreter.pixels import Array, Planes
+from f2yaml.interpreter.primitives.stack_headers import exposure_cards
 from f2yaml.interpreter.registry import Params, Reported, group
 from pydantic import Field, field_validator
 
@@ -35,7 +36,7 @@ class ScaleCounts(Params):
     radius: float = Field(0.5, ge=0.1, description="radius within which stars are one [arcsec]")
 
 
-@group("scaleCountsToReference", suffix="_countsScaled", stamps=("SCALEOBJ",))
+@group("scaleCountsToReference", suffix="_countsScaled", stamps=("SCALEOBJ",), takes="several")
 def scale_counts_to_reference(
     frames: Sequence[Frame], params: ScaleCounts
 ) -> list[Frame] | Reported:
@@ -146,8 +147,8 @@ def _scaled(frame: Frame, factor: float, exposure_time: float) -> Frame:
         return frame
     cards = {
         "ORIGTEXP": (frame.phu.get("ORIGTEXP", frame.exposure_time), "Exposure time as observed"),
-        "EXPTIME": exposure_time,
         "CNTSCALE": (factor, "Factor to the counts of the reference"),
+        **exposure_cards(frame, exposure_time, "Exposure time that the counts stand for [s]"),
     }
     return _multiplied(frame, factor).with_cards(phu=cards)
 
@@ -193,7 +194,7 @@ def corners(section: str) -> tuple[slice, slice]:
     return slice(y1 - 1, y2), slice(x1 - 1, x2)
 
 
-@group("scaleByIntensity", suffix="_scaled", stamps=("SCALEINT",))
+@group("scaleByIntensity", suffix="_scaled", stamps=("SCALEINT",), takes="several")
 def scale_by_intensity(
     frames: Sequence[Frame], params: ScaleByIntensity, *, engine: Engine = SERIAL
 ) -> Reported:

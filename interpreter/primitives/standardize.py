@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import lru_cache
 from importlib.metadata import version
+from typing import Literal
 
 import numpy as np
 from f2yaml.interpreter import algorithms
@@ -20,6 +21,7 @@ from f2yaml.interpreter.frame import Card, Frame, require_same
 from f2yaml.interpreter.headers import utc_now
 from f2yaml.interpreter.pixels import Array, Planes
 from f2yaml.interpreter.pointing import Way, contradictions, repaired
+from f2yaml.interpreter.primitives.stack_headers import exposure_cards
 from f2yaml.interpreter.registry import Params, Reported, group, per_frame
 from f2yaml.schema.modes import MEANING as MODE_MEANING
 from pydantic import Field
@@ -29,6 +31,10 @@ ESSENTIAL = {
     "EXPTIME": "exposure times decide which calibrations fit",
     "LNRS": "the number of read pairs sets gain, noise and saturation",
 }
+
+
+#: How headers spell the unit of raw pixels.
+_ADU = ("", "adu", "adus", "count", "counts", "dn")
 
 
 class Prepare(Params):
@@ -49,6 +55,11 @@ class Prepare(Params):
         description="largest accepted error relative to the other frames [arcsec]; the search "
         "radius of adjustWCSToReference, which corrects what is below it",
     )
+    raw_unit: Literal["check", "adu"] = Field(
+        "check",
+        description="unit of raw pixels: check refuses a BUNIT other than adu, adu takes them for "
+        "adu whatever BUNIT says",
+    )
 
 
 def check_raw(frames: Sequence[Frame], params: Prepare) -> list[str]:
@@ -59,8 +70,8 @@ def check_raw(frames: Sequence[Frame], params: Prepare) -> list[str]:
     NotSupported
         Another instrument, spectroscopy, or a mask.
     BadInput
-        Keywords are missing or have no meaning, arrays are not all of one size (all frames are
-        named), or pointings contradict offsets and `bad_wcs` is ``exit``.
+        Keywords are missing or have no meaning, pixels are not adu, arrays are not all of one size
+        (all frames are named), or pointings contradict offsets and `bad_wcs` is ``exit``.
     """
     from f2yaml.interpreter.f2.tags import refuse_or_warn
 
@@ -69,6 +80,7 @@ def check_raw(frames: Sequence[Frame], params: Prepare) -> list[str]:
     for frame in frames:
         try:
             _check_header(frame, frames[0])
+            notes += _check_unit(frame, params)
             if params.bad_wcs in ("exit", "ignore"):
                 _ = frame.wcs  # raises where it describes no place on the sky
         except BadInput as error:
@@ -104,6 +116,22 @@ def _check_header(frame: Frame, first: Frame) -> None:
         )
 
 
+def _check_unit(frame: Frame, params: Prepare) -> list[str]:
+    """Raise BadInput if the header says that raw pixels are not adu; many say nothing."""
+    unit = str(frame.sci.get("BUNIT", frame.phu.get("BUNIT")) or "adu").strip()
+    if unit.lower() in _ADU:
+        return []
+    if params.raw_unit == "adu":
+        return [f"prepare: BUNIT of {frame.name} is {unit}; its pixels are taken for adu"]
+    raise BadInput(
+        f"BUNIT of {frame.name} is {unit}, that of a raw frame is adu",
+        "they would be multiplied by the gain, as if they were adu; noise, saturation and "
+        "linearity follow from that",
+        "take the raw frame as the archive has it, or, if BUNIT is wrong, say so with "
+        "-p prepare:raw_unit=adu",
+    )
+
+
 def _check_pointing(frames: Sequence[Frame], params: Prepare) -> list[str]:
     """Compare header positions with the offsets; return what is done about it."""
     limits = (params.limit_arcsec, params.relative_limit_arcsec)
@@ -134,6 +162,7 @@ def _check_pointing(frames: Sequence[Frame], params: Prepare) -> list[str]:
     stamps=("PREPARE", "VALDATA", "SDZSTRUC", "SDZHDRSG", "SDZHDRSI", "SDZWCS"),
     guard=True,
     check=check_raw,
+    takes="exposures",
 )
 def prepare(
     frame: Frame, params: Prepare, *, mode: str = "sq", pointing: Tan | None = None
@@ -157,8 +186,9 @@ def prepare(
 
     References
     ----------
-    Spec: primitives 4.1-4.5. The pointing check compares frames with each other as well, within
-    the search radius of the alignment, which DRAGONS does not.
+    Spec: primitives 4.1-4.5. EXPTIME becomes the sum of the coadds, COADDEXP that of one, where
+    DRAGONS leaves EXPTIME but reads it as the sum. The pointing check compares frames with each
+    other as well, within the search radius of the alignment, which DRAGONS does not.
     """
     figures = _figures(frame)
     ny, nx = frame.shape[-2:]
@@ -176,6 +206,8 @@ def prepare(
         "GAIN": None,
         "RDNOISE": None,
     }
+    if frame.describe("coadds") > 1:  # from here on EXPTIME is the sum, as in Gemini's products
+        phu |= exposure_cards(frame, frame.exposure_time, "Exposure time of all coadds [s]")
     if pointing is not None:
         phu["BADWCS"] = (params.bad_wcs, "How the header position was replaced")
     sci: dict[str, Card] = {
@@ -240,7 +272,7 @@ def _circle(shape: tuple[int, int]) -> Array:
     return mask
 
 
-@per_frame("addDQ", suffix="_dqAdded", stamps=("ADDDQ",), guard=True)
+@per_frame("addDQ", suffix="_dqAdded", stamps=("ADDDQ",), guard=True, takes="exposures")
 def add_dq(
     frame: Frame,
     params: AddDQ,
@@ -314,7 +346,7 @@ class AddLatencyToDQ(Params):
     non_linear: bool = Field(False, description="pixels in the non-linear regime leave a ghost too")
 
 
-@group("addLatencyToDQ", suffix="_latencyAdded", stamps=("ADLATNCY",))
+@group("addLatencyToDQ", suffix="_latencyAdded", stamps=("ADLATNCY",), takes="exposures")
 def add_latency_to_dq(
     frames: Sequence[Frame], params: AddLatencyToDQ, *, engine: Engine = SERIAL
 ) -> Reported:
@@ -379,7 +411,7 @@ class AddVAR(Params):
     poisson_noise: bool = Field(True, description="include the photon noise of the pixel itself")
 
 
-@per_frame("addVAR", suffix="_varAdded", stamps=("ADDVAR",), guard=True)
+@per_frame("addVAR", suffix="_varAdded", stamps=("ADDVAR",), guard=True, takes="exposures")
 def add_var(frame: Frame, params: AddVAR) -> Frame:
     """Create the variance plane from the read noise and the photon noise of each pixel.
 

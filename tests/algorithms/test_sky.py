@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -10,7 +9,7 @@ import numpy.typing as npt
 import pytest
 from f2yaml.interpreter.algorithms.combine import combine
 from f2yaml.interpreter.algorithms.sky import Sky, sky_band
-from f2yaml.interpreter.errors import TooFewFrames
+from f2yaml.interpreter.errors import NotSupported, TooFewFrames
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
@@ -138,8 +137,8 @@ def test_a_known_sky_in_units_of_the_level() -> None:
     sky = sky_band(data, variance, flat, None, LEVEL, [[2, 3, 4, 5]])
     assert_allclose(sky.data[0], pattern, rtol=2e-7)
     inverse = 1 / LEVEL[[2, 3, 4, 5]] ** 2
-    mean4 = math.pi / 2 * 100 * inverse.mean() / 4
-    mean3 = math.pi / 2 * 100 * inverse[[0, 2, 3]].mean() / 3
+    mean4 = 1.192798 * 100 * inverse.mean() / 4  # the variance of medians of four and of three
+    mean3 = 1.346013 * 100 * inverse[[0, 2, 3]].mean() / 3
     assert_allclose(sky.variance[0, 1], mean4, rtol=1e-6)
     assert_allclose(sky.variance[0, 0, :30], mean3, rtol=1e-6)
     assert sky.mask[0, 1, 5] == 4
@@ -177,6 +176,66 @@ def test_other_options_go_through_combine(options: dict[str, Any]) -> None:
     assert one.mask is not None
     assert_array_equal(sky.mask[1][good], one.mask[good])
     assert (sky.mask[1][~good] == 16).all()
+
+
+@pytest.mark.parametrize("reject", ["none", "varclip"])
+def test_means_are_those_of_combine(reject: Any) -> None:
+    """To the bit, but for the variance, which is scaled in another order."""
+    data, variance, mask, objects = dither()
+    data[2, :, 30:60] += 100  # outliers; with two skies all samples lie beyond a small limit
+    options: dict[str, Any] = {"operation": "mean", "reject": reject, "lsigma": 0.4, "hsigma": 0.5}
+    sky = sky_band(data, variance, mask, objects, LEVEL, NEIGHBOURS, **options)
+    inverse = 1 / LEVEL.astype(np.float32)
+    for j, row in enumerate(NEIGHBOURS):
+        use = row[row >= 0]
+        flags = mask[use] | (objects[use] != 0)
+        one = combine(data[use], variance[use], flags, scale=inverse[use], **options)
+        empty = np.isnan(one.variance)
+        assert one.mask is not None
+        assert_array_equal(sky.data[j], one.data)
+        assert_allclose(sky.variance[j], np.where(empty, 0, one.variance), rtol=3e-7)
+        assert_array_equal(sky.mask[j], one.mask | (16 * empty))
+
+
+@pytest.mark.parametrize("operation", ["mean", "linear"])
+def test_bands_do_not_change_a_bit_of_means(operation: Any) -> None:
+    stack = dither(rows=23, nx=131)
+    options: dict[str, Any] = {"operation": operation, "reject": "varclip"}
+    options["times"] = np.where(NEIGHBOURS >= 0, NEIGHBOURS - 2.0, 0)
+    whole = sky_band(*stack, LEVEL, NEIGHBOURS, **options)
+    for lo, hi in ((0, 1), (1, 9), (9, 23)):
+        part = sky_band(*(plane[:, lo:hi] for plane in stack), LEVEL, NEIGHBOURS, **options)
+        for plane, cut in zip(whole, part, strict=True):
+            assert np.ascontiguousarray(plane[:, lo:hi]).tobytes() == cut.tobytes()
+
+
+def test_a_line_in_time_is_that_of_least_squares() -> None:
+    rng = np.random.default_rng(8)
+    data = (1000 + 10 * rng.standard_normal((6, 3, 50))).astype(np.float32)
+    variance = rng.uniform(50, 200, data.shape).astype(np.float32)
+    times = np.array([-90.0, -30.0, 30.0, 65.0, 90.0, 120.0])
+    mask = np.zeros(data.shape, np.uint16)
+    mask[4, 1] = 1
+    options: dict[str, Any] = {"operation": "linear", "times": times[None]}
+    sky = sky_band(data, variance, mask, None, np.ones(6), [np.arange(6)], **options)
+    for row, use in ((0, [0, 1, 2, 3, 4, 5]), (1, [0, 1, 2, 3, 5])):
+        design = np.stack([np.ones(len(use)), times[use]], axis=1)
+        weights = np.linalg.pinv(design)[0]
+        expected = np.tensordot(weights, data[use, row].astype(float), 1)
+        assert_allclose(sky.data[0, row], expected, rtol=2e-7)
+        assert_allclose(
+            sky.variance[0, row],
+            np.tensordot(weights**2, variance[use, row].astype(float), 1),
+            rtol=1e-5,
+        )
+
+
+def test_a_line_without_variance_or_with_another_rejection_is_refused() -> None:
+    stack = dither()
+    with pytest.raises(NotSupported, match="linear in time with reject_method sigclip"):
+        sky_band(
+            *stack, LEVEL, NEIGHBOURS, operation="linear", reject="sigclip", times=NEIGHBOURS * 1.0
+        )
 
 
 def test_a_target_without_neighbours_is_refused() -> None:

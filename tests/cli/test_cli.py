@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -82,7 +83,9 @@ def test_every_shipped_document_is_sound(f2yaml: Program, tmp_path: Path) -> Non
 
 
 def test_validate_as_data(f2yaml: Program, tmp_path: Path) -> None:
-    (tmp_path / "bad.yaml").write_text("f2yaml: 1\nname: bad\nsteps:\n  - {do: preparre}\n")
+    (tmp_path / "bad.yaml").write_text(
+        "f2yaml: 1\nname: bad\nsteps:\n  - {do: preparre}\noutputs: {}\n"
+    )
     done = f2yaml("validate", "bad.yaml", "--format", "json", cwd=tmp_path, check=False)
     assert done.returncode == 2
     assert json.loads(done.stdout) == [
@@ -91,9 +94,11 @@ def test_validate_as_data(f2yaml: Program, tmp_path: Path) -> None:
             "line": 4,
             "column": 10,
             "width": 8,
+            "document": "bad.yaml",
             "what": "there is no primitive `preparre`",
             "why": "a step names a primitive of the registry",
             "fix": "did you mean `prepare`?",
+            "also": [],
         }
     ]
     sound = f2yaml("validate", "ultradeep", "--format", "json", cwd=tmp_path)
@@ -142,6 +147,43 @@ def test_the_catalogue_and_one_entry_of_each_kind(f2yaml: Program, tmp_path: Pat
     assert "dilation" in f2yaml("show", "skyCorrect", cwd=tmp_path).stdout
     assert f2yaml("show", "5", cwd=tmp_path).stdout.startswith("DQ 5: bad pixel")
     assert "saturated" in f2yaml("show", "4", cwd=tmp_path).stdout
+    assert set(data["tags"]) == set(ALL_TAGS)
+    assert "f2_imaging" in data["rules"]
+
+
+def test_a_primitive_is_shown_with_units_bounds_and_source(f2yaml: Program, tmp_path: Path) -> None:
+    data = json.loads(
+        f2yaml("show", "adjustWCSToReference", "--format", "json", cwd=tmp_path).stdout
+    )
+    radius = next(row for row in data["parameters"] if row["parameter"] == "first_pass")
+    assert radius == {
+        "parameter": "first_pass",
+        "default": "5.0",
+        "type": "float",
+        "unit": "arcsec",
+        "bounds": "> 0",
+        "meaning": "search radius",
+    }
+    assert data["source"].startswith("f2yaml.interpreter.primitives.register:")
+    text = f2yaml("show", "adjustWCSToReference", cwd=tmp_path).stdout
+    assert re.search(r"^  first_pass +5\.0 +float +arcsec +> 0 +search radius$", text, re.M)
+
+
+def test_a_recipe_is_shown_with_where_its_values_come_from(f2yaml: Program, tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text(
+        "f2yaml: 1\nname: mine\nextends: reduce.yaml\n"
+        "override:\n  stackFrames: {with: {hsigma: 3.0}}\n"
+    )
+    data = json.loads(f2yaml("show", "mine.yaml", "--format", "json", cwd=tmp_path).stdout)
+    stack = next(step for step in data["steps"] if step["primitive"] == "stackFrames")
+    assert stack["with"] == {"hsigma": 3.0}
+    place = {"origin": "override", "at": "mine.yaml:5:32", "parameter": None}
+    assert stack["origins"] == {"hsigma": place}
+    assert data["files"][0] == "mine.yaml"
+    assert data["applies_to"]["all"][0] == {"tags": ["F2", "IMAGE"]}
+    text = f2yaml("show", "mine.yaml", cwd=tmp_path).stdout
+    assert "--param time=600.0 s   largest gap between a frame and its sky frames (> 0)" in text
+    assert "      - {tags: [F2, IMAGE]}" in text
 
 
 # data for programs ------------------------------------------------------------------------------
@@ -201,17 +243,20 @@ def test_a_dry_run_writes_nothing(f2yaml: Program, tiny: Night, tmp_path: Path) 
         "run", "ultradeep", "--dry-run", "--inputs", *tiny.science, *tiny.user_cal,
         "-p", "skyCorrect:dilation=3", cwd=tmp_path,
     )  # fmt: skip
-    assert done.stdout.startswith("recipe ultradeep: ")
-    assert "processed_dark: S20200107S0049_dark.fits (named by the user" in done.stdout
-    assert "dilation=3" in done.stdout
-    assert "writes main: *_image.fits" in done.stdout
+    assert done.stdout.startswith("recipe ultradeep (")
+    assert f"processed_dark: {tiny.user_cal[1].split(':', 1)[1]} (" in done.stdout
+    assert "named by the user" in done.stdout
+    assert "dilation = 3.0   (-p)" in done.stdout
+    assert f"  {tiny.science[0].stem}_image.fits " in done.stdout
     assert names(tmp_path) == []
 
 
 def test_standard_input_gives_names(f2yaml: Program, tiny: Night, tmp_path: Path) -> None:
     listed = "".join(f"{path}\n" for path in tiny.darks_5s)
     done = f2yaml("run", "--dry-run", "--inputs", "-", cwd=tmp_path, stdin=listed)
-    assert done.stdout.startswith("recipe makeProcessedDark: 6 steps on 3 frames\n")
+    first = done.stdout.splitlines()[0]
+    assert first.startswith("recipe makeProcessedDark (")
+    assert first.endswith("mode sq: 6 steps on 3 frames of 512 x 512 pixels")
 
 
 def test_a_reader_that_has_seen_enough(f2yaml: Program, tiny: Night, tmp_path: Path) -> None:

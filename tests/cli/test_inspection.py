@@ -237,6 +237,26 @@ def test_dataselect_by_rules(raw: Path, run: Run) -> None:
     assert made["sci_images.list"] == [f"raw/{A}"]
 
 
+def test_rules_take_a_folder_and_say_what_stayed_empty(raw: Path, run: Run) -> None:
+    Path("rules.yaml").write_text(
+        "f2yaml: 1\nkind: rules\nsets:\n"
+        "  darks: {tags: [DARK], output: darks.list}\n"
+        "  many: {tags: [FLAT], min_count: 20, output: many.list}\n"
+    )
+    (raw / "notes.txt").write_text("no data")
+    status, out, err = run("dataselect", "--rules", "rules.yaml", "raw")
+    assert (status, err) == (0, "")
+    assert Path("darks.list").exists()
+    assert not Path("many.list").exists()
+    assert "no list: set many has no group of 20 or more" in out
+    assert "alike, at least 20 are needed" in out
+    data = json.loads(run("dataselect", "--rules", "rules.yaml", "raw", "--format", "json")[1])
+    assert data["empty"] == ["many"]
+    Path("hollow").mkdir()
+    with pytest.raises(RequestError, match="no FITS file lies in hollow"):
+        run("dataselect", "--rules", "rules.yaml", "hollow")
+
+
 # showd --------------------------------------------------------------------------------------
 def test_showd_table(raw: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(raw)

@@ -27,7 +27,7 @@ FAULTS: dict[str, tuple[str | bytes, list[str]]] = {
     "binary": (bytes(range(256)), ["is not UTF-8"]),
     "python": (
         f"{HEAD}steps:\n  - !!python/object/apply:os.system ['touch pwned']\n",
-        ["python.yaml:4:5: tag `tag:yaml.org,2002:python/object/apply:os.system` is not allowed"],
+        ["python.yaml:4:5: tag `!!python/object/apply:os.system` is not allowed"],
     ),
     "code": (
         f"{HEAD}{PREPARE}  - require: __import__('os').system('touch pwned')\n    because: no\n",
@@ -55,11 +55,14 @@ FAULTS: dict[str, tuple[str | bytes, list[str]]] = {
     ),
     "type": (
         f"{HEAD}steps:\n  - {{do: addDQ, with: {{add_illum_mask: yes}}}}\n",
-        ["type.yaml:4:40: `add_illum_mask` of addDQ: input should be a valid boolean, got 'yes'"],
+        ["type.yaml:4:40: `add_illum_mask` of addDQ is text `yes`"],
     ),
     "bounds": (
         f"{HEAD}steps:\n  - {{do: stackFrames, with: {{nlow: 1.5, lsigma: -2}}}}\n",
-        ["bounds.yaml:4:36: `nlow` of", "bounds.yaml:4:49: `lsigma` of stackFrames: input should"],
+        [
+            "bounds.yaml:4:36: `nlow` of",
+            "bounds.yaml:4:49: `lsigma` of stackFrames is the number -2",
+        ],
     ),
     "stream": (
         f"{HEAD}{PREPARE}  - {{do: addDQ, from: mian}}\n",
@@ -72,7 +75,7 @@ FAULTS: dict[str, tuple[str | bytes, list[str]]] = {
     ),
     "output": (
         f"{HEAD}{PREPARE}outputs:\n  deep: {{suffix: _image}}\n",
-        ["outputs name the stream `deep`, which no step leaves filled"],
+        ["output.yaml:6:3: outputs name the stream `deep`, which no step leaves filled"],
     ),
     "cycle": (
         f"{HEAD}steps:\n  - {{include: round.yaml}}\n",
@@ -155,9 +158,10 @@ def test_every_bad_parameter_at_once(f2yaml: Program, tiny: Night, desk: Path) -
         "did you mean `skyCorrect`?",
         "-p skyCorrect:dilaton=3: skyCorrect has no parameter `dilaton`",
         "did you mean `dilation`?",
-        "-p stackFrames:lsigma=-1: input should be greater than or equal to 0",
-        "-p stackFrames:operation=meen: input should be 'mean', ",
-        "-p stackFrames:nlow=1.5: input should be a valid integer",
+        "-p stackFrames:lsigma=-1: `lsigma` of stackFrames is the number -1\n"
+        "  why:  it has to be at least 0",
+        "-p stackFrames:operation=meen: `operation` of stackFrames is text `meen`",
+        "-p stackFrames:nlow=1.5: `nlow` of stackFrames is the number 1.5",
         "-p nowhere=3: no step of the recipe has a parameter `nowhere`",
         "--param dilatoin=3: recipe ultradeep has no parameter `dilatoin`",
         "--param time=-1: is the number -1.0\n  why:  it has to be greater than 0",

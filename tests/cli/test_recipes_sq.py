@@ -228,7 +228,7 @@ def test_stacks_of_separate_runs_are_combined(
         header = hdus[0].header
         assert (header["NCOMBINE"], header["TEXPTIME"], header["EXPTIME"]) == (10, 200, 20)
         assert header["IMCMB010"] == "S20200104S0207.fits"
-        assert header["STKEND"] == "2020-01-04T04:23:44"
+        assert header["DATE-END"] == "2020-01-04T04:24:04"
         assert header["WEIGHTBY"] == "variance"
     combined, *parts = (variance_of_apertures(path) for path in (made, dithered, offset))
     # Inverse variances add up, in apertures; where only one part sees a pixel they do not.

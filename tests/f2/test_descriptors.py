@@ -134,7 +134,7 @@ def test_the_list_of_descriptors_is_that_of_the_specification() -> None:
     requested_cc requested_iq requested_wv read_mode read_noise read_speed_setting saturation_level
     slit slit_width target_ra target_dec telescope telescope_x_offset telescope_y_offset ut_date
     ut_time ut_datetime wavefront_sensor wavelength_band wcs_ra wcs_dec well_depth_setting"""
-    assert set(DESCRIPTORS) == set(words.split())
+    assert set(DESCRIPTORS) == {*words.split(), "night"}  # the last is ours
 
 
 def test_unknown_descriptor_gets_a_suggestion() -> None:
@@ -275,7 +275,9 @@ def test_prepared_files_speak_for_themselves() -> None:
     assert describe("saturation_level", headers) == [158140.24]
     assert describe("non_linear_level", headers) == [112755.758]
     assert describe("detector_section", headers) == [Section(0, 2048, 0, 1024)]
-    assert describe("exposure_time", headers) == 5.0
+    assert describe("exposure_time", headers) == 10.0  # as DRAGONS leaves it: of one coadd
+    summed = raw_headers("A", sci=sci, COADDS=2, EXPTIME=10.0, COADDEXP=5.0, **PREPARED)
+    assert describe("exposure_time", summed) == 10.0
     assert describe("is_in_adu", headers) is False
 
 

@@ -135,3 +135,33 @@ def test_unknown_words_in_rules_have_their_place(tmp_path: Path) -> None:
 def test_missing_rules_are_reported(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match="no such file"):
         load_rules(tmp_path / "none.yaml")
+
+
+def test_grouping_by_observation_and_night(tmp_path: Path) -> None:
+    path = rules_file(
+        tmp_path,
+        "  science:\n    tags: [IMAGE]\n    group_by: [night, observation_id]\n"
+        "    sort_by: [ut_datetime]\n    min_count: 2\n"
+        "    output: '{night}_{observation_id}.list'\n",
+    )
+    frames = [
+        # One night in Chile: it begins before midnight UT and bears the date on which it ends.
+        frame("A", "c", **{"DATE-OBS": "2013-11-21", "UT": "01:00:00", "OBSID": "GS-1-1"}),
+        frame("A", "a", **{"DATE-OBS": "2013-11-20", "UT": "18:00:01", "OBSID": "GS-1-1"}),
+        frame("A", "b", **{"DATE-OBS": "2013-11-20", "UT": "23:59:59", "OBSID": "GS-1-1"}),
+        frame("A", "d", **{"DATE-OBS": "2013-11-20", "UT": "17:59:59", "OBSID": "GS-1-1"}),
+        frame("A", "e", **{"DATE-OBS": "2013-11-20", "UT": "17:00:00", "OBSID": "GS-1-1"}),
+        frame("A", "f", **{"DATE-OBS": "2013-11-21", "UT": "02:00:00", "OBSID": "GS-1-2"}),
+    ]
+    result = select(load_rules(path), frames)
+    assert {made.output: made.files for made in result.lists} == {
+        "20131121_GS11.list": ("a", "b", "c"),
+        "20131120_GS11.list": ("e", "d"),
+    }
+    assert dict(result.leftover) == {"f": "science: 1 alike, at least 2 are needed"}
+
+
+def test_leftovers_name_the_tags_by_which_each_set_leaves_them_out() -> None:
+    result = select(load_rules("f2_imaging"), [frame("A", "acq", OBSCLASS="acq", OBSTYPE="OBJECT")])
+    reason = dict(result.leftover)["acq"]
+    assert reason == ("fits no set; darks: lacks DARK; flats: lacks FLAT; science: has ACQUISITION")

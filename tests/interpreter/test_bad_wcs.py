@@ -28,6 +28,7 @@ from synthetic import frame
 SCALE = 0.1792 / 3600
 LIMITS = (30.0, 5.0)
 TARGET = (150.0, -30.0)
+RAW = {"BUNIT": "adu"}
 
 
 def shifted(position: tuple[float, float], east: float, north: float) -> tuple[float, float]:
@@ -66,7 +67,7 @@ def pointed(
         **more,
     }
     name = f"S20200104S{number:04d}.fits"
-    return frame(np.ones((8, 8)), name=name, variance=None, mask=None, wcs=wcs, **cards)
+    return frame(np.ones((8, 8)), name=name, variance=None, mask=None, wcs=wcs, sci=RAW, **cards)
 
 
 def off(new: Tan, east: float, north: float) -> float:

@@ -323,7 +323,7 @@ def test_calibrations_of_a_worse_mode_do_not_serve_sq(
         assert main([*words, *science, "--mode", "ql"]) == 0
         assert "darkCorrect is left out" in capsys.readouterr().out  # qa is worse than ql, too
         assert main([*words, *science, "--mode", "qa"]) == 0
-        assert "processed_dark: S20200107S0049_qa_dark.fits" in capsys.readouterr().out
+        assert "/S20200107S0049_qa_dark.fits (step 6, 6 frames)" in capsys.readouterr().out
 
 
 def test_a_bad_catalogue_stops_before_any_work(

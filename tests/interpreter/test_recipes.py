@@ -291,6 +291,23 @@ def followed(steps: Sequence[str]) -> dict[str, list[list[str]]]:
     return given
 
 
+@pytest.mark.parametrize("name", ["reduce", "ultradeep", "ultradeep_part3", "alignAndStack"])
+def test_a_catalogue_adds_steps_at_the_end(name: str) -> None:
+    bound = Binder(load_recipe(name), (), {"catalog": "stars.csv"}).bind()
+    without = EXPECTED[name][0]
+    added = [
+        "addReferenceCatalog",
+        "detectSources",
+        "measureIQ",
+        "determineAstrometricSolution",
+        "measureCC",
+    ]
+    assert outline(bound) == [*without, *on_main(added)]
+    solution = bound[-2]
+    assert isinstance(solution, CallStep)
+    assert solution.params.fallback == "header"
+
+
 def test_calibration_products_are_stored_under_their_type(
     calls: list[Call], library: Library, tmp_path: Path
 ) -> None:
@@ -376,7 +393,8 @@ def test_building_blocks_are_sound_on_their_own() -> None:
     for path in sorted((shipped_root() / "base").glob("*.yaml")):
         recipe = load_recipe(path)
         assert recipe.doc
-        binder = Binder(recipe)
+        given = {"catalog": "stars.csv"} if "catalog" in recipe.parameters else {}
+        binder = Binder(recipe, (), given)  # on_sky does nothing without
         with suppress(RecipeError):
             assert binder.bind()
         found = [p.what for p in binder.problems]

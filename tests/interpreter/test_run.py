@@ -314,7 +314,7 @@ def test_jobs_bands_and_memory_do_not_change_a_bit(
     scratch.mkdir()
     engine = Engine(jobs, memory, scratch, band_rows)
     other = planes_of(bench.run(text, given, engine=engine))
-    assert len(plain) == 3
+    assert len(plain) == 4  # data, variance, mask, coverage
     for left, right in zip(plain, other, strict=True):
         assert_array_equal(left, right)
     assert list(scratch.iterdir()) == []

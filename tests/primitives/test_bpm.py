@@ -20,7 +20,8 @@ DARK = [[0, 0, 0, -150, 3050, 3051]]
 
 def made(flat: Frame, dark: Frame, darks: Any = (), **params: Any) -> Frame:
     streams = {"from": [flat], "dark": [dark], "darks": list(darks)}
-    (only,) = make_bpm(streams, MakeBPM(**{"max_share": 1.0, **params})).frames["to"]
+    params = {"max_share": 1.0, "limits": "absolute", **params}
+    (only,) = make_bpm(streams, MakeBPM(**params)).frames["to"]
     assert isinstance(only, Frame)
     return only
 
@@ -131,6 +132,124 @@ def test_a_flat_and_a_dark_of_one_size_are_needed() -> None:
         make_bpm({"from": [flat, flat], "dark": [dark], "darks": []}, MakeBPM())
     with pytest.raises(FrameMismatch, match="makeBPM: shape of"):
         made(flat, frame(np.zeros((2, 6))))
+
+
+# local limits -------------------------------------------------------------------------------
+SIDE = 256
+
+
+def detector(seed: int, *, t: float = 2.0, lamp: float = 20000.0) -> dict[str, Any]:
+    """Return flat and dark (three exposures each) of an array with known defects.
+
+    The flat falls to a half at the border of the illuminated circle, varies by 5 % on scales of 60
+    pixels and by 2 % from pixel to pixel. Dead pixels have at most 0.55 of the response, hot ones
+    100 to 20000 electrons per second, 0.3 % each.
+    """
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[:SIDE, :SIDE]
+    centre = (SIDE - 1) / 2
+    radius = np.hypot(x - centre, y - centre) / centre
+    unlit = radius > 1
+    response = (1 - 0.5 * radius**3) * (1 + 0.05 * np.sin(x / 60) * np.cos(y / 80))
+    response *= 1 + 0.02 * rng.standard_normal(x.shape)
+    dead = (rng.random(x.shape) < 0.003) & ~unlit
+    response = np.where(dead, response * rng.uniform(0, 0.55, x.shape), response)
+    response = np.where(unlit, 0.003, response)
+    hot = (rng.random(x.shape) < 0.003) & ~dead & ~unlit
+    rate = np.where(hot, np.exp(rng.uniform(np.log(100), np.log(2e4), x.shape)), 0.5)
+    pattern = 200 * np.exp(-(x + y) / 40)  # of a corner, in every read-out
+
+    def exposed(mean: Any) -> Any:
+        return rng.poisson(3 * mean) / 3 + rng.normal(0, 11.7 / np.sqrt(3), x.shape)
+
+    level = np.median(lamp * response[~unlit])
+    return {
+        "flat": frame(
+            exposed(lamp * response) / level,
+            variance=((lamp * response + 137) / 3 / level**2).astype(np.float32),
+            mask=np.where(unlit, 64, 0),
+            OBSTYPE="FLAT",
+        ),
+        "dark": frame(
+            exposed(rate * t) + pattern,
+            variance=((rate * t + 137) / 3).astype(np.float32),
+            EXPTIME=t,
+            OBSTYPE="DARK",
+        ),
+        "hot": hot,
+        "dead": dead,
+        "good": ~(hot | dead | unlit),
+    }
+
+
+@pytest.mark.parametrize("t", [2.0, 10.0, 60.0])
+def test_local_limits_find_the_defects_and_nothing_else(t: float) -> None:
+    """Hot pixels are 14 sigma or more in the shortest dark, dead ones 20 sigma in the flat."""
+    known = detector(5, t=t)
+    flat, dark = known["flat"], known["dark"]
+    before = snapshot(flat, dark)
+    local = made(flat, dark, limits="local").data
+    assert ((local & 1) > 0)[known["hot"] | known["dead"]].all()
+    assert not (local & 1)[known["good"]].any()
+    assert (local & 64 > 0).sum() == (flat.mask == 64).sum()
+    absolute = made(flat, dark).data & 1 > 0
+    assert absolute[known["good"]].mean() > 0.05  # the vignetted border
+    if t == 2.0:
+        assert absolute[known["hot"]].mean() < 0.8  # below 1525 electrons per second
+    assert_unchanged(before, flat, dark)
+
+
+def test_what_noise_explains_is_not_bad() -> None:
+    """A lamp of 100 electrons: at the border, of 50, noise is 0.16; 0.68 is 2 sigma."""
+    known = detector(6, lamp=100.0)
+    flat, dark = known["flat"], known["dark"]
+    assert not (made(flat, dark, limits="local").data & 1)[known["good"]].any()
+    # 10 electrons in 2 s are 1.5 sigma of the dark
+    assert not (made(flat, dark, limits="local", dark_rate=5.0).data & 1)[known["good"]].any()
+    loose = made(flat, dark, limits="local", significance=0.0).data & 1
+    assert loose[known["good"]].mean() > 0.001
+
+
+def test_a_rate_can_be_set_or_left_out() -> None:
+    known = detector(7, t=10.0)
+    flat, dark = known["flat"], known["dark"]
+    few = made(flat, dark, limits="local", dark_rate=2000.0).data & 1 > 0
+    assert 0.2 < few[known["hot"]].mean() < 0.7  # of 100 to 20000, evenly in the logarithm: 0.43
+    none = made(flat, dark, limits="local", dark_rate=None).data & 1 > 0
+    assert not none[known["hot"]].any()
+    assert none[known["dead"]].all()
+
+
+@pytest.mark.parametrize(
+    ("of", "bits", "bad"),
+    [
+        ("flat", 1, True),
+        ("flat", 16, True),
+        ("flat", 4, False),
+        ("flat", 2, False),
+        ("dark", 1, True),
+        ("dark", 16, True),
+        ("dark", 4, True),
+        ("dark", 2, False),
+        ("dark", 8, False),
+    ],
+)
+def test_quality_bits_of_the_inputs(of: str, bits: int, bad: bool) -> None:
+    planes: dict[str, Any] = {"flat": np.ones((40, 40)), "dark": np.zeros((40, 40))}
+    flags = {"flat": np.zeros((40, 40), np.uint16), "dark": np.zeros((40, 40), np.uint16)}
+    flags[of][20, 20] = bits
+    flat, dark = (frame(planes[k], variance=1e-4, mask=flags[k]) for k in ("flat", "dark"))
+    expected = np.zeros((40, 40))
+    expected[20, 20] = bad
+    assert_array_equal(made(flat, dark, limits="local").data, expected)
+    assert not made(flat, dark).data.any()  # the reference looks at none
+
+
+def test_what_is_not_a_number_is_bad_with_local_limits() -> None:
+    flat, dark = np.ones((40, 40)), np.zeros((40, 40))
+    flat[3, 4], dark[5, 6] = np.nan, np.inf
+    out = made(frame(flat, variance=1e-4), frame(dark, variance=1.0), limits="local").data
+    assert sorted(zip(*np.nonzero(out), strict=True)) == [(3, 4), (5, 6)]
 
 
 def test_darks_take_the_bad_pixels_of_a_mask_but_see_no_light_anywhere() -> None:

@@ -159,8 +159,8 @@ def test_pointing_errors_are_corrected_from_sources() -> None:
     # 20 stars of 0.028 pixel each (two frames): 0.0064; five times that
     assert np.abs(residuals(truth, out.frames)).max() < 0.032
     assert out.frames[0].wcs == frames[0].wcs
-    assert [f.phu.get("ALIGNNUM") for f in out.frames] == [None, 20, 20, 20]
-    assert out.frames[1].phu["ALIGNRMS"] == pytest.approx(0.028, abs=0.015)
+    assert [f.phu.get("ALIGNNUM") for f in out.frames] == [20, 20, 20, 20]
+    assert out.frames[1].phu["ALIGNRMS"] == pytest.approx(0.02, abs=0.01)  # of one frame
     assert "20+ matches" in out.health
     assert out.notes == ()
     assert_unchanged(before, *frames)
@@ -204,8 +204,60 @@ def test_a_solution_at_the_edge_of_the_search_is_not_believed(
     monkeypatch.setattr(algorithms.match, "align", at_the_edge)
     out = adjust_wcs_to_reference(catalogued(truth), AdjustWCS())
     assert len(out.notes) == len(truth.frames) - 1
+    alone = adjust_wcs_to_reference(catalogued(truth), AdjustWCS(reference="first"))
+    assert len(alone.notes) == len(truth.frames) - 1
     with pytest.raises(TooFewSources, match="cannot be aligned from its sources"):
         adjust_wcs_to_reference(catalogued(truth), AdjustWCS(fallback="none"))
+
+
+def test_the_first_frame_alone_can_be_the_reference() -> None:
+    truth = field()
+    frames = catalogued(truth)
+    out = adjust_wcs_to_reference(frames, AdjustWCS(reference="first"))
+    assert np.abs(residuals(truth, out.frames)).max() < 0.032
+    assert [f.phu.get("ALIGNNUM") for f in out.frames] == [None, 20, 20, 20]
+    assert out.frames[1].phu["ALIGNRMS"] == pytest.approx(0.028, abs=0.015)  # of two frames
+    frames[2] = frames[2].with_(objcat=frames[2].objcat[:2])  # type: ignore[index]
+    (note,) = adjust_wcs_to_reference(frames, AdjustWCS(reference="first")).notes
+    assert "S20200104S0003_test.fits has too few sources in common with S20200104S0001" in note
+    with pytest.raises(TooFewSources, match=r"S20200104S0003_test.fits and S20200104S0001"):
+        adjust_wcs_to_reference(frames, AdjustWCS(reference="first", fallback="none"))
+
+
+def test_a_poor_first_frame_keeps_its_grid_but_spoils_no_other() -> None:
+    """Its positions are ten times worse, and it has six stars of twenty."""
+    truth = field()
+    frames = catalogued(truth)
+    poor = frames[0].objcat[-6:].copy()  # type: ignore[index]
+    poor["X_IMAGE"] += np.random.default_rng(3).normal(0, 0.2, 6)
+    poor["Y_IMAGE"] += np.random.default_rng(4).normal(0, 0.2, 6)
+    poor["ERRX2_IMAGE"] = poor["ERRY2_IMAGE"] = 0.2**2
+    frames[0] = frames[0].with_(objcat=poor)
+    spread = {}
+    for reference in ("first", "all"):
+        out = adjust_wcs_to_reference(frames, AdjustWCS(reference=reference))
+        assert out.frames[0].wcs == frames[0].wcs
+        off = residuals(truth, out.frames).mean(axis=2)
+        # all others are off together, by what the first frame errs: 0.2 / sqrt(6) = 0.08
+        assert np.abs(off[1:]).max() < 0.3
+        spread[reference] = float(off[1:].std(axis=0).max())
+    assert spread["first"] > 0.006  # six stars tie the others to it: 0.02 / sqrt(6) = 0.008
+    assert spread["all"] < 0.006  # twenty tie them to each other: 0.0045 and a little more
+
+
+def test_a_first_frame_without_sources_is_tied_to_the_others_by_offsets() -> None:
+    truth = field()
+    frames = catalogued(truth)
+    frames[0] = frames[0].with_(objcat=frames[0].objcat[:1])  # type: ignore[index]
+    out = adjust_wcs_to_reference(frames, AdjustWCS())
+    (note,) = out.notes
+    assert "S20200104S0001_test.fits has too few sources in common with the other frames" in note
+    assert out.frames[0].wcs == frames[0].wcs
+    assert [f.phu.get("ALIGNNUM") for f in out.frames] == [None, 20, 20, 20]
+    # offsets are exact here; the median of three frames errs by what one of them does
+    assert np.abs(residuals(truth, out.frames)).max() < 0.032
+    with pytest.raises(TooFewSources, match=r"0001_test.fits and the other frames have fewer than"):
+        adjust_wcs_to_reference(frames, AdjustWCS(fallback="none"))
 
 
 def test_a_turned_frame_is_aligned_where_rotation_is_asked_for() -> None:

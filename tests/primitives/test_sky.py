@@ -17,6 +17,7 @@ from f2yaml.interpreter.primitives.sky import (
     associate_sky,
     separate_sky,
 )
+from f2yaml.interpreter.primitives.sky_residual import _at_zero
 from f2yaml.interpreter.primitives.sky_subtraction import SkyCorrect, sky_correct
 from f2yaml.interpreter.registry import Reported
 from hypothesis import given, settings
@@ -55,9 +56,11 @@ DECISIONS = [
     ([(0, 0), (400, 0), (400, 10), (0, 10)], [1, 4], [2, 3]),
     ([(0, 0), (329, 0)], [1, 2], [1, 2]),
     ([(0, 0), (331, 0)], [1], [2]),
-    ([(0, 0), (300, 0), (600, 0)], [1, 2, 3], [1, 2, 3]),
-    ([(0, 0), (600, 0), (300, 0)], [1, 2, 3], [1, 2, 3]),
-    ([(600, 0), (0, 0), (300, 0)], [1, 2, 3], [1, 2, 3]),
+    ([(0, 0), (300, 0), (600, 0)], [1, 2], [3]),  # the reference: a chain, 1 2 3, 1 2 3
+    ([(0, 0), (600, 0), (300, 0)], [1, 3], [2]),
+    ([(600, 0), (0, 0), (300, 0)], [2, 3], [1]),
+    ([(-300, 0), (300, 0)], [1, 2], [1, 2]),  # both show the target
+    ([(400, 0), (700, 0), (1000, 0)], [1, 2, 3], [1, 2, 3]),  # no header tells the target
     ([(0, 0), (400, 0), (-400, 0)], [1], [2, 3]),  # the reference: 1 2, 3
     ([(0, 0), (0, 5), (400, 0), (-400, 0)], [1, 2], [3, 4]),
     ([(0, 0), (400, 0), (-400, 0), (0, 400)], [1], [2, 3, 4]),  # the reference: 1 2, 3 4
@@ -184,6 +187,31 @@ def test_far_skies_are_used_when_nothing_nearer_exists_and_noted() -> None:
     assert associate_sky({"from": line(3), "sky": line(3)}, AssociateSky()).notes == ()
 
 
+def test_skies_from_beyond_the_largest_gap_are_never_used() -> None:
+    pair = line(2, interval=3700.0)
+    with pytest.raises(TooFewFrames, match=r"S20200104S0001_test.fits has no sky .*") as error:
+        chosen(pair)
+    assert "taken within 3600 s" in str(error.value)
+    assert "raise associateSky:max_gap" in str(error.value)
+    assert chosen(pair, max_gap=3700.0) == [[2], [1]]
+    assert chosen(line(5), max_gap=30.0) == [[2], [1, 3], [2, 4], [3, 5], [4]]
+
+
+def test_skies_bracket_a_frame_where_that_is_asked_for() -> None:
+    """Frames at 0, 30, 60, 70, 80, 90 s: the nearest four of the third are 2, 4, 5, 6."""
+    frames = line(6)
+    times = (0, 30, 60, 70, 80, 90)
+    frames = [
+        f.with_cards(phu={"UT": f"06:3{t // 60}:{t % 60:02d}.0"})
+        for f, t in zip(frames, times, strict=True)
+    ]
+    assert chosen(frames, max_skies=4)[2] == [2, 4, 5, 6]
+    assert chosen(frames, max_skies=4, bracket=True)[2] == [1, 2, 4, 5]
+    assert chosen(frames, max_skies=3, bracket=True)[2] == [2, 4, 5]
+    assert chosen(frames, max_skies=4, bracket=True)[0] == [2, 3, 4, 5]  # nothing before
+    assert chosen(frames, bracket=True) == chosen(frames)  # all serve anyway
+
+
 def test_a_dither_has_to_exceed_the_smallest_distance() -> None:
     near = line(2, step=16.0)  # 2.87 arcsec
     with pytest.raises(TooFewFrames, match=r"S20200104S0001_test.fits has no sky frame") as error:
@@ -263,11 +291,11 @@ def test_skies_of_any_level_leave_nothing_behind() -> None:
 
 
 def test_the_variance_is_that_of_the_frame_plus_that_of_the_sky() -> None:
-    """Median of four: pi / 2 times the mean of their variances, over four; levels are 1000."""
+    """Median of four: 1.193 times the mean of their variances, over four; levels are 1000."""
     frames = dither(OFFSETS, sky=1000.0, noise=False).frames
     frames = [f.with_(variance=np.full(f.shape, 100.0, np.float32)) for f in frames]
     made = corrected(frames).frames["to"][0]
-    assert_allclose(made.variance, 100 + np.pi / 2 * 100 / 4, rtol=1e-5)
+    assert_allclose(made.variance, 100 + 1.192798 * 100 / 4, rtol=1e-5)
     average = corrected(frames, operation="mean").frames["to"][0]
     assert_allclose(average.variance, 125, rtol=1e-5)
 
@@ -369,6 +397,188 @@ def test_a_pixel_that_every_sky_masks_is_flagged() -> None:
     expected = flags.copy()
     expected[60, 60] = 1
     assert_array_equal(made.mask, expected)
+
+
+def moving(count: int, change: float) -> list[Frame]:
+    """Return noise-free frames 30 s apart whose sky tilts by `change` of its level a frame."""
+    ramp = np.linspace(-1, 1, 64)[None, :] * np.ones((64, 1))
+    frames = dither([(0, 20 * n) for n in range(count)], shape=(64, 64), noise=False).frames
+    return [
+        f.with_(data=(1000 * (1 + n * change * ramp)).astype(np.float32))
+        for n, f in enumerate(frames)
+    ]
+
+
+@pytest.mark.parametrize("reject", ["none", "varclip"])
+def test_a_sky_that_drifts_steadily_is_followed(reject: str) -> None:
+    frames = moving(7, 0.002)
+    options = {"operation": "mean", "reject_method": reject}
+    means = corrected(frames, **options).frames["to"]
+    lines = corrected(frames, **options, drift=True).frames["to"]
+    # The others lie, on average, 3.5 frames later than the first: 7 electrons at the edge.
+    assert np.ptp(means[0].data) / 2 == pytest.approx(7, rel=0.02)
+    for made in lines:
+        assert_allclose(made.data, 0, atol=2e-2)  # levels are fitted, to some 1e-5
+    assert lines[0].variance is not None
+    # Weights of 6 skies at 1..6, at 0: 1/6 + 3.5^2 / 17.5 = 0.867
+    assert frames[0].variance is not None
+    ratio = lines[0].variance / frames[0].variance - 1
+    assert_allclose(ratio, 0.8667, rtol=2e-3)
+
+
+def test_drift_needs_means() -> None:
+    with pytest.raises(ValueError, match="drift goes with operation mean"):
+        SkyCorrect(drift=True)
+
+
+def test_a_line_through_two_skies_is_their_mean() -> None:
+    frames = moving(3, 0.002)
+    made = corrected(frames, operation="mean", drift=True).frames["to"]
+    plain = corrected(frames, operation="mean").frames["to"]
+    for one, other in zip(made, plain, strict=True):
+        assert_array_equal(one.data, other.data)
+
+
+def test_the_level_is_that_of_a_section() -> None:
+    """A nebula of 200 electrons fills all but a strip of ten columns of one frame."""
+    frames = dither(OFFSETS, sky=1000.0, shape=(64, 64)).frames
+    nebula = np.full((64, 64), 200.0)
+    nebula[:, :10] = 0
+    target = frames[0].with_(data=(frames[0].data + nebula).astype(np.float32))
+    (whole,) = corrected([target], frames[1:]).frames["to"]
+    (strip,) = corrected([target], frames[1:], section="[1:10,1:64]").frames["to"]
+    assert np.median(whole.data[:, :10]) < -150
+    # 640 pixels of noise 34 x 1.2 fix the level to 1.6
+    assert np.median(strip.data[:, :10]) == pytest.approx(0, abs=6)
+    assert np.median(strip.data[:, 10:]) == pytest.approx(200, abs=6)
+    with pytest.raises(FrameMismatch, match=r"the section \[1:65,1:64\] is not inside"):
+        corrected([target], frames[1:], section="[1:65,1:64]")
+
+
+def test_objects_larger_than_the_dither_are_noted() -> None:
+    frames = dither(OFFSETS, sky=1000.0, noise=False).frames
+    wide = np.zeros((96, 96), np.uint8)
+    wide[20:30, 20:30] = 1  # 1.1 % of the field, in every frame
+    out = corrected([f.with_(objmask=wide) for f in frames], mask_objects=True)
+    (note,) = out.notes
+    assert "objects hide over 0.5% of the field in every sky of S20200104S0001_test.fits" in note
+    one = [frames[0].with_(objmask=wide), *(f.with_(objmask=wide * 0) for f in frames[1:])]
+    assert corrected(one, mask_objects=True).notes == ()
+
+
+def test_a_surface_through_what_is_left_is_subtracted() -> None:
+    """One frame has a tilt of its own: 20 electrons, of which its skies know nothing."""
+    truth = dither([(90.0 * n, 0.0) for n in range(5)], sky=1000.0, shape=(512, 512))
+    tilt = np.linspace(-20, 20, 512)[:, None] * np.ones((1, 512))
+    frames = [f.with_(objmask=np.zeros(f.shape, np.uint8)) for f in truth.frames]
+    frames[0] = frames[0].with_(data=(frames[0].data + tilt).astype(np.float32))
+    options = {"mask_objects": True, "operation": "mean"}
+    plain = corrected(frames, **options)
+    flat = corrected(frames, **options, residual_order=2)
+    # 64 rows of 512 pixels, noise 37: 0.2
+    assert np.mean(plain.frames["to"][0].data[-64:]) > 15
+    assert abs(np.mean(flat.frames["to"][0].data[-64:])) < 1
+    assert flat.notes == ()
+    unknown = corrected(frames, operation="mean", residual_order=2)
+    assert unknown.notes == ()  # frames have masks of their own
+    bare = [f.with_(objmask=None) for f in frames]
+    (note,) = corrected(bare, operation="mean", residual_order=2).notes
+    assert "no surface is fitted to what is left of the sky, as its objects are not known" in note
+    assert_array_equal(
+        corrected(bare, operation="mean", residual_order=2).frames["to"][0].data,
+        corrected(bare, operation="mean").frames["to"][0].data,
+    )
+
+
+def test_no_surface_is_fitted_where_objects_leave_little_sky() -> None:
+    frames = dither([(90.0 * n, 0.0) for n in range(5)], sky=1000.0, shape=(512, 512)).frames
+    wide = np.zeros((512, 512), np.uint8)
+    wide[:256] = 1
+    clear = [f.with_(objmask=wide * 0) for f in frames]
+    target = [frames[0].with_(objmask=wide)]
+    out = corrected(target, clear[1:], mask_objects=True, residual_order=2)
+    (note,) = out.notes
+    assert "objects leave under 60% of the field" in note
+
+
+PLACES = (0, 224, 448)
+
+
+def nodding(change: float) -> tuple[Frame, list[Frame], Any]:
+    """Return a frame of a galaxy between four of blank sky, which curves by `change` a frame.
+
+    The galaxy, 30 pixels long, lies in the middle and reaches all over the field.
+    """
+    y, x = np.mgrid[-1:1:512j, -1:1:512j]
+    curve = x * x - 1 / 3 + 0.5 * x * y
+    truth = dither([(0.0, 90.0 * n) for n in range(5)], sky=1000.0, shape=(512, 512))
+    frames = [
+        f.with_(data=(f.data + 1000 * n * change * curve).astype(np.float32))
+        for n, f in enumerate(truth.frames)
+    ]
+    galaxy = 500 * np.exp(-256 * np.hypot(x, y) / 30)
+    target = frames[1].with_(data=(frames[1].data + galaxy).astype(np.float32))
+    return target, [frames[0], *frames[2:]], galaxy
+
+
+def test_the_sky_is_followed_without_the_frame_itself() -> None:
+    target, skies, galaxy = nodding(0.02)
+    options = {"operation": "mean", "scale_sky": False}
+    (plain,) = corrected([target], skies, **options).frames["to"]
+    (made,) = corrected([target], skies, **options, drift_order=2).frames["to"]
+    off = [
+        [np.mean((f.data - galaxy)[i : i + 64, j : j + 64]) for i in PLACES for j in PLACES]
+        for f in (plain, made)
+    ]
+    # Skies lie on average 1.25 frames later, in which the corners change by up to 23 electrons.
+    assert np.ptp(off[0]) > 20
+    # Blocks are good to 0.6, the surface to 0.5; the galaxy's, in the middle, is not special.
+    assert np.ptp(off[1]) < 3
+    assert made.variance is not None
+    assert_array_equal(made.variance, plain.variance)
+
+
+def test_faint_light_does_not_raise_the_level() -> None:
+    """Over 0.5 electrons fill half of a frame with noise 37 a pixel; the fit to pixels takes 4."""
+    target, skies, galaxy = nodding(0.0)
+    (made,) = corrected([target], skies, operation="mean").frames["to"]
+    left = float(np.mean((made.data - galaxy)[galaxy < 5]))
+    assert np.median(galaxy) > 0.5
+    assert left == pytest.approx(0, abs=1.5)
+    assert made.sci["SKYLEVEL"] == pytest.approx(1000, abs=1.5)
+    (kept,) = corrected([target], skies, operation="mean", reset_sky=True).frames["to"]
+    assert_allclose(kept.data - made.data, made.sci["SKYLEVEL"], atol=1e-2)
+
+
+@pytest.mark.parametrize(
+    ("when", "shares"),
+    [
+        ((-30, 30, 90), (0.5, 0.5, 0)),
+        ((-60, -10, 40), (0, 0.8, 0.2)),
+        ((0, 60), (1, 0)),
+        ((20, 60, 100), (1.5, -0.5, 0)),
+        ((-100, -60), (-1, 2)),  # 60 s after the last, but followed for 40
+        ((30, 30), (0.5, 0.5)),
+        ((50,), (1,)),
+    ],
+)
+def test_skies_share_in_the_time_of_a_frame(when: Any, shares: Any) -> None:
+    assert_allclose(_at_zero(np.array(when, float)), shares)
+
+
+def test_a_hidden_sky_is_not_followed() -> None:
+    target, skies, _ = nodding(0.02)
+    wide = np.zeros((512, 512), np.uint8)
+    wide[:256] = 1
+    options = {"operation": "mean", "mask_objects": True}
+    hidden = [f.with_(objmask=wide) for f in skies]
+    out = corrected([target], hidden, **options, drift_order=2)
+    (note,) = [n for n in out.notes if "followed" in n]
+    assert "the sky is not followed in time, as too little of it shows in S20200104S0001" in note
+    plain = corrected([target], hidden, **options)
+    assert_array_equal(out.frames["to"][0].data, plain.frames["to"][0].data)
+    with pytest.raises(ValueError, match="drift and drift_order both follow the sky"):
+        SkyCorrect(operation="mean", drift=True, drift_order=1)
 
 
 def test_two_skies_are_enough() -> None:

@@ -117,13 +117,19 @@ def test_headers_say_what_was_combined() -> None:
     ]
     made = one(stack_frames(frames, StackFrames()))
     assert (made.phu["NCOMBINE"], made.phu["TEXPTIME"], made.phu["EXPMEAN"]) == (3, 60.0, 20.0)
-    assert made.phu["EXPTIME"] == 10.0
+    assert made.phu["EXPTIME"] == 20.0  # the frames were not scaled: the mean is that of 20 s
     assert made.phu["AIRMASS"] == pytest.approx(2.0)
     assert made.phu["DATALAB"].endswith("-001-STACK")
     listed = [made.phu[f"IMCMB{n:03d}"] for n in (1, 2, 3)]
     assert listed == [f"S20200104S{n:04d}.fits" for n in (1, 2, 3)]
-    assert made.phu["STKBEG"] == "2020-01-04T06:30:30"
-    assert made.phu["STKEND"] == "2020-01-04T06:31:30"
+    assert made.phu["DATE-BEG"] == "2020-01-04T06:30:30"
+    assert made.phu["DATE-END"] == "2020-01-04T06:32:00"
+    # Middles 5, 40 and 75 s after the start, weighted by 10, 20 and 30 s: 155/3 s.
+    assert made.phu["DATE-AVG"] == "2020-01-04T06:31:21.666667"
+    midnight = 58852  # 2020-01-04
+    assert made.phu["MJD-AVG"] == pytest.approx(midnight + 23481.666667 / 86400, abs=1e-9)
+    assert made.phu["MJD-BEG"] == pytest.approx(midnight + 23430 / 86400, abs=1e-9)
+    assert made.phu["TIMESYS"] == "UTC"
     assert "IMCMB004" not in made.phu
 
 
@@ -162,11 +168,13 @@ def test_provenance_is_that_of_all_frames_once() -> None:
 
 # rejection ----------------------------------------------------------------------------------
 def test_one_outlier_of_four_is_rejected_by_the_propagated_noise() -> None:
-    """Scatter alone cannot: with four samples the largest deviation is 1.5 sigma."""
+    """Their scatter alone cannot: with four samples the largest deviation is 1.5 sigma."""
     frames = [flat_frame(100.0, variance=100.0) for _ in range(3)] + [flat_frame(5000.0)]
     noise = one(stack_frames(frames, StackFrames()))
-    scatter = one(stack_frames(frames, StackFrames(reject_method="sigclip")))
+    robust = one(stack_frames(frames, StackFrames(reject_method="sigclip")))
+    scatter = one(stack_frames(frames, StackFrames(reject_method="sigclip", scatter="sample")))
     assert (noise.data == 100).all()
+    assert (robust.data == 100).all()
     assert (scatter.data == 1325).all()
 
 

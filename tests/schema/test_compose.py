@@ -424,9 +424,9 @@ FAULTS = [
      [("r.yaml:3:10", "`/etc/passwd` leaves the folder of the recipe", "copy the file there")]),
     ("steps: [{include: base/sky_pass.yaml, with: {dilatoin: 3, time: x}}]",
      [("r.yaml:3:46", "`sky_pass` has no parameter `dilatoin`", "did you mean `dilation`?"),
-      ("r.yaml:3:65", "`time` of `sky_pass` is text `x`", "correct it")]),
+      ("r.yaml:3:65", "`time` of `sky_pass` is text `x`", "write a number")]),
     ("steps: [{include: base/sky_pass.yaml, with: {time: $t}}]\nparameters: {t: {default: a}}",
-     [("r.yaml:3:52", "the default of `$t` cannot be `time` of `sky_pass`", "correct it")]),
+     [("r.yaml:4:27", "`time` of `sky_pass` is text `a`", "write a number")]),
     ("steps: [{include: base/stack.yaml, with: {x: 1}}]",
      [("r.yaml:3:43", "`stack` has no parameter `x`", "remove it")]),
     ("extends: base/stack.yaml\noverride: {stackFrame: {skip: true}, nix: {skip: true}}",
@@ -435,7 +435,8 @@ FAULTS = [
        "known are resampleToCommonFrame, stackFrames")]),
     ("extends: base/stack.yaml\nsteps: [{do: stackFrames}]\noverride: {stackFrames: {skip: true}}",
      [("r.yaml:5:12", "`stackFrames` names 2 steps",
-       "give the step that is meant an `id`, and use that")]),
+       "give the step that is meant an `id`, and use that (of a shipped recipe, in a copy: "
+       "`f2yaml new`)")]),
     ("extends: base/stack.yaml\ninsert: [{after: stackframes, steps: [{do: a}]}]",
      [("r.yaml:4:18", "no step is named `stackframes`", "did you mean `stackFrames`?")]),
     ("steps: [{do: a, id: x}, {do: b, id: x}]",
@@ -445,16 +446,16 @@ FAULTS = [
     ("extends: r.yaml",
      [("r.yaml:3:10", "`r.yaml` leads back to itself", "remove one of these references")]),
     ("steps: [{include: base/broken.yaml}, {do: 5}]",
-     [("r.yaml:3:43", "`do` is the number 5", 'quote it: "5"')]),
+     [("base/broken.yaml:3:17", "unknown key `form` in entry 1 of `steps`",
+       "did you mean `from`? (known are do, id, from, to, with, write, skip)"),
+      ("r.yaml:3:43", "`do` is the number 5", 'quote it: "5"')]),
     ("steps: [{include: base/broken.yaml}, {do: a, with: {x: $q}}]",
      [("base/broken.yaml:3:17", "unknown key `form` in entry 1 of `steps`",
        "did you mean `from`? (known are do, id, from, to, with, write, skip)"),
       ("r.yaml:3:56", "`$q` is not a parameter of this recipe", "add `q` under `parameters`")]),
     ("steps: [{include: base/rules.yaml}]",
-     [("base/rules.yaml:3:7", "`kind` is text `rules`", "write one of `recipe`"),
-      ("base/rules.yaml:4:1", "unknown key `sets`",
-       "did you mean `steps`? (known are f2yaml, kind, name, doc, extends, applies_to, "
-       "parameters, steps, override, insert, outputs)")]),
+     [("base/rules.yaml:3:7", "these are selection rules, not a recipe",
+       "name a file of kind recipe, or correct `kind`")]),
     ('steps: [{include: "a\\0b"}]',
      [("r.yaml:3:19", "the path cannot be used", "correct the path")]),
 ]  # fmt: skip
@@ -584,7 +585,13 @@ def test_problems_of_what_is_no_document(write: Write, tmp_path: Path) -> None:
     assert [p.what for p in problems_of(path)] == ["the document is empty"]
     assert [p.what for p in problems_of(tmp_path / "none.yaml")] == ["none.yaml: no such file"]
     write("r.yaml", "a: 1\na: 2\n", head=False)
-    assert [p.what for p in problems_of(path)] == ["key `a` is repeated"]
+    assert [p.what for p in problems_of(path)] == [
+        "key `a` is repeated",
+        "key `f2yaml` is missing",
+        "key `name` is missing",
+        "unknown key `a`",
+        "the recipe has no steps",
+    ]
 
 
 values = st.recursive(

@@ -7,8 +7,9 @@ from f2yaml.schema.base import Fault
 from f2yaml.schema.config import Config
 from f2yaml.schema.problems import Place, RecipeError
 from f2yaml.schema.recipe import Do, Parameter, Recipe, When, Write
+from f2yaml.schema.salvage import validate_model
 from f2yaml.schema.selection import Rules
-from f2yaml.schema.source import load, validate_model
+from f2yaml.schema.source import load
 
 HEAD = "f2yaml: 1\nname: r\n"
 
@@ -38,7 +39,8 @@ FAULTS = [
      "steps, override, insert, outputs)"),
     ("steps: [{do: a, form: b}]", "3:17+4", "unknown key `form` in entry 1 of `steps`",
      f"did you mean `from`? ({KNOWN_DO})"),
-    ("steps: [{do: a, zzz: b}]", "3:17+3", "unknown key `zzz` in entry 1 of `steps`", KNOWN_DO),
+    ("steps: [{do: a, zzz: b}]", "3:17+3", "unknown key `zzz` in entry 1 of `steps`",
+     f"parameters stand under `with`, as in `with: {{zzz: ...}}`; {KNOWN_DO}"),
     ("steps: [{do: a, write: {sufix: _x}}]", "3:25+5", "unknown key `sufix` in `write`",
      "did you mean `suffix`? (known are suffix, planes)"),
     ("steps: [{when: $x, steps: [{do: a, form: b}]}]", "3:36+4",
@@ -68,27 +70,27 @@ FAULTS = [
      "write a list in brackets, or one entry a line after `- `"),
     ("steps: [{do: a, with: [1]}]", "3:23+3", "`with` is a list",
      "write keys and values, as in `{key: value}`"),
-    ("steps:\n  - {do: a, with: }", "4:18+1", "`with` is empty",
-     "write keys and values, as in `{key: value}`"),
+    ("steps:\n  - {do: a, with: }", "4:13+4", "`with` is empty",
+     "write its keys and values below it, indented further"),
     # types
     ("steps: [{do: a, skip: yes}]", "3:23+3", "`skip` is text `yes`",
      "write `true` (in YAML 1.2 `yes` and `on` are text)"),
     ("steps: [{do: a, skip: 0}]", "3:23+1", "`skip` is the number 0", "write true or false"),
     ("doc: 5", "3:6+1", "`doc` is the number 5", 'quote it: "5"'),
     ("doc: true", "3:6+4", "`doc` is `true`", 'quote it: "true"'),
-    ("doc:", "3:5+1", "`doc` is empty", "write text"),
+    ("doc:", "3:1+3", "`doc` is empty", "write text"),
     ("parameters: {x: {default: 1.5, ge: '0'}}", "3:36+3", "`ge` is text `0`",
-     "write a number without quotes and unit"),
+     "write 0 without quotes"),
     ("parameters: {x: {default: [1]}}", "3:27+3", "the value is a list", "give one value"),
     ("parameters: {x: {default: 1, type: real}}", "3:36+4", "`type` is text `real`",
      "write one of `float`, `int`, `bool`, `str`"),
     ("outputs: {main: {suffix: _x, planes: [SCI, VR]}}", "3:44+2",
      "entry 2 of `planes` is text `VR`", "did you mean `VAR`?"),
-    ("outputs: {main: {suffix: image}}", "3:26+5", "`suffix` is text `image`", "write it so"),
-    ("outputs: {main: {suffix: _a/b}}", "3:26+4", "`suffix` is text `_a/b`", "write it so"),
+    ("outputs: {main: {suffix: image}}", "3:26+5", "`suffix` is text `image`", "write `_image`"),
+    ("outputs: {main: {suffix: _a/b}}", "3:26+4", "`suffix` is text `_a/b`", "write `_a_b`"),
     ("outputs: {main.1: {suffix: _x}}", "3:11+6", "key `main.1` cannot be used", "rename it"),
-    ("steps: [{do: a, to: main.1}]", "3:21+6", "`to` is text `main.1`", "write it so"),
-    ("steps: [{do: a, to: [x, y z]}]", "3:25+3", "entry 2 of `to` is text `y z`", "write it so"),
+    ("steps: [{do: a, to: main.1}]", "3:21+6", "`to` is text `main.1`", "write `main_1`"),
+    ("steps: [{do: a, to: [x, y z]}]", "3:25+3", "entry 2 of `to` is text `y z`", "write `y_z`"),
     ("steps: [{do: a, to: []}]", "3:21+2", "`to` is empty", "fill it"),
     ("applies_to: {all: [{count: {ge: -1}}]}", "3:33+2", "`ge` is the number -1",
      "give a value in its range"),
@@ -100,7 +102,7 @@ FAULTS = [
     ("parameters: {x: {default: 1.0, gt: 1}}", "3:27+3", "the default is the number 1.0",
      "give a value in its range"),
     ("parameters: {x: {default: abc, type: float}}", "3:27+3", "the default is text `abc`",
-     "correct it"),
+     "write a number"),
     ("parameters: {x: {default: meen, choices: [mean, median]}}", "3:27+4",
      "the default is text `meen`", "did you mean `mean`?"),
     ("parameters: {x: {default: abc, ge: 1}}", "3:36+1", "`ge` bounds a parameter that is text",
@@ -136,7 +138,11 @@ def test_version() -> None:
 
 def test_empty_document() -> None:
     assert refused("", "") == [
-        ("1:1+1", "the document is empty", "write keys and values, as in `{key: value}`")
+        (
+            "1:1+1",
+            "the document is empty",
+            "begin with `f2yaml: 1` and `name: ...` (`f2yaml new` writes a first recipe)",
+        )
     ]
     assert refused("", "- a\n")[0][1] == "the document is a list"
 

@@ -1,0 +1,86 @@
+"""Levels of the sky: where they are compared, and how they are measured."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from f2yaml.interpreter import algorithms
+from f2yaml.interpreter.engine import read_band
+from f2yaml.interpreter.errors import FrameMismatch
+from f2yaml.interpreter.frame import Frame
+from f2yaml.interpreter.pixels import Planes
+from f2yaml.interpreter.registry import Params
+from pydantic import Field
+
+#: Rows and columns of a region, each from first to last + 1.
+Box = tuple[tuple[int, int], tuple[int, int]]
+SAMPLE_ROWS = 128  # of 2048: a quarter of a million pixels, 2e-3 of the pixel noise on a level
+
+
+class Levels(Params):
+    """Parameters of every step that measures the level of the sky."""
+
+    section: str | None = Field(
+        None,
+        pattern=r"^\[\d+:\d+,\d+:\d+\]$",
+        description="region where sky levels are compared, such as one free of a large object: "
+        "[x1:x2,y1:y2], from 1, ends included",
+    )
+
+
+def region(frame: Frame, params: Levels) -> Box:
+    """Return the rows and columns where levels are compared.
+
+    Raises
+    ------
+    FrameMismatch
+        The section is not inside the frame.
+    """
+    ny, nx = frame.shape
+    if params.section is None:
+        return (0, ny), (0, nx)
+    x1, x2, y1, y2 = (int(n) for n in re.findall(r"\d+", params.section))
+    if not (1 <= x1 <= x2 <= nx and 1 <= y1 <= y2 <= ny):
+        raise FrameMismatch(
+            f"the section {params.section} is not inside {frame.name}",
+            f"the frame has {nx} x {ny} pixels",
+            "give [x1:x2,y1:y2] with 1 <= x1 <= x2 <= NAXIS1, and the same in y",
+        )
+    return (y1 - 1, y2), (x1 - 1, x2)
+
+
+def sky_level(frame: Frame, box: Box) -> float:
+    """Return the background level of a frame, from a regular sample of its clean pixels."""
+    planes = sampled([frame], box)
+    objmask = None if planes.objmask is None else planes.objmask[0]
+    mask = None if planes.mask is None else planes.mask[0]
+    values = algorithms.background.sample(planes.data[0], mask, objmask)
+    if values.size < 100:
+        raise FrameMismatch(
+            f"skyCorrect: {frame.name} has {values.size} usable sky pixels",
+            "its sky level cannot be measured: nearly all pixels are flagged or masked",
+            "take it out of the list, or lower the dilation",
+        )
+    level = float(algorithms.background.background(values).value)
+    if not level > 0:
+        raise FrameMismatch(
+            f"skyCorrect: the sky level of {frame.name} is {level:g}",
+            "skies are scaled by their level, which has to be positive",
+            "check that the frame is not sky-subtracted already",
+        )
+    return level
+
+
+def sampled(frames: Sequence[Frame], box: Box) -> Planes:
+    """Read a regular choice of rows of a box of all frames: (n, rows, columns)."""
+    (bottom, top), (left, right) = box
+    step = max(1, (top - bottom) // SAMPLE_ROWS)
+    rows = [read_band(frames, y, y + 1) for y in range(bottom + step // 2, top, step)]
+    planes: list[Any] = []
+    for plane in zip(*rows, strict=True):
+        missing = plane[0] is None
+        planes.append(None if missing else np.concatenate(plane, axis=1)[:, :, left:right])
+    return Planes(*planes)
