@@ -66,7 +66,7 @@ FREE = {
     "stackFrames": "stack",
 }
 COMBINED = ("stack",)
-LIKE_DRAGONS = ("reject_method=sigclip", "match_lamp=False")
+LIKE_DRAGONS = ("reject_method=sigclip", "scatter=sample", "match_lamp=False")
 TARGET = 0.99
 
 
@@ -86,7 +86,16 @@ def commands_of(raw: Path) -> list[list[str]]:
     return [
         ["caldb", "init", "--config", "f2yaml.yaml"],
         ["run", "makeProcessedDark", "--inputs", *files(DARKS), *common],
-        ["run", "makeProcessedBPM", "--inputs", *files(LAMPS), *files(SHORT), *common],
+        [
+            "run",
+            "makeProcessedBPM",
+            "--inputs",
+            *files(LAMPS),
+            *files(SHORT),
+            "-p",
+            "makeBPM:limits=absolute",
+            *common,
+        ],
         ["run", "makeProcessedFlat", "--inputs", *files(LAMPS), *masked, *common],
         [*science, "--outdir", "science", *common],
         ["run", "makeProcessedFlat", "--inputs", *files(LAMPS), *masked, *rule, *plain],

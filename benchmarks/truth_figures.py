@@ -9,11 +9,15 @@ from pathlib import Path
 import numpy as np
 import sep
 from astropy.io import fits
-from truth_night import Array, Night, Projection, alpha, enclosed
+from truth_night import BLANK_SIGMA, Array, Night, Projection, alpha, enclosed
 
-APERTURES_PIX = (1, 2, 3, 5, 7, 10)
+APERTURES_PIX = (1, 2, 3, 5, 7, 10, 15)
 WIDE_PIX = 5
+#: A header that is off by more than this is wrong.
+WRONG_ARCSEC = 1.0
 BLOCK_PIX = 64
+#: Share of a block that must be blank; the noise of each block is that of its blank pixels.
+_BLANK_SHARE = 0.25
 #: Stars of at least this signal-to-noise are judged by their light, by their place.
 BRIGHT, PLACED = 25.0, 100.0
 _POSITIONS = 6000
@@ -36,7 +40,13 @@ class Figure:
 
 
 class Stack:
-    """Planes and headers of a stack; NaN (a pixel without data) becomes 0."""
+    """Planes and headers of a stack; NaN (a pixel without data) becomes 0.
+
+    `rest` is the image without the light of stars and extended galaxies; it means something
+    where `Night.blank` says so.
+    """
+
+    rest: Array
 
     def __init__(self, path: Path) -> None:
         with fits.open(path, memmap=False) as hdus:
@@ -100,7 +110,7 @@ def measure_stars(stack: Stack, night: Night, radius: float) -> Stars:
     sharpest = min(frame.fwhm for frame in night.frames)
     peak = night.flux * night.exposure_s * 2.0 / (np.pi * alpha(sharpest) ** 2)
     linear = _LINEAR * float(stack.header["NONLINEA"])
-    share = {f.name: f.transparency * enclosed(f.fwhm, radius) for f in night.frames}
+    photons = night.light_noise(radius)
     usable = (night.kind == 0) & (peak + max(f.sky_e for f in night.frames) < linear)
     area, rows = np.pi * radius**2, []
     for i in np.flatnonzero(usable):
@@ -110,7 +120,9 @@ def measure_stars(stack: Stack, night: Night, radius: float) -> Stars:
             continue
         inside = distance <= radius + 1.5
         ring = (distance >= 2.5 * radius) & (distance <= 4.5 * radius) & (stack.mask[place] == 0)
-        ring &= (night.crowd[place] - (distance <= night.reach[i]) == 0) & (covered[place] > 0)
+        others = night.stars[place] + night.discs[place] - night.star(int(i), distance)
+        ring &= (others < BLANK_SIGMA * night.sigma) & ~night.galaxies[place]
+        ring &= covered[place] > 0
         frames = night.covering(x, y)
         same = (covered[place][inside] == len(frames)).all()
         if 2 * len(frames) < len(night.frames) or not same or ring.sum() < area:
@@ -118,15 +130,24 @@ def measure_stars(stack: Stack, night: Night, radius: float) -> Stars:
         # Where the ring sees fewer frames it is noisier.
         noise = float(np.mean(variance[place][inside])) * area
         noise += float(np.mean(variance[place][ring])) * area**2 / ring.sum()
-        gain = float(np.mean(night.light_noise[place][inside]))
-        true = night.flux[i] * night.exposure_s * float(np.mean([share[f.name] for f in frames]))
-        limit = float(np.sqrt(noise + true * gain))
-        if night.others(i, radius) > 0.1 * limit:
+        emitted = float(night.flux[i] * night.exposure_s)
+        true = emitted * night.share(radius, frames)
+        limit = float(np.sqrt(noise + emitted * float(np.mean(photons[place][inside]))))
+        near = float(night.discs[place][inside].max()) * area
+        if night.others(i, radius) + near > 0.1 * limit:
             continue
-        back = float(np.mean(stack.data[place][ring], dtype=float))
+        back = float(np.mean(stack.rest[place][ring], dtype=float))
         counts = float(sep.sum_circle(stack.data, [x], [y], radius, subpix=0)[0][0]) - area * back
         rows.append((x, y, true, counts, limit))
     return Stars(*(np.array(rows, dtype=float).reshape(-1, 5).T))
+
+
+def middle(ratio: Array, limit: Array) -> float:
+    """Return the median of ratios, weighted by their relative errors and 0.3 % that all have."""
+    weight = 1.0 / (limit**2 + 0.003**2)
+    order = np.argsort(ratio)
+    place = np.searchsorted(np.cumsum(weight[order]), 0.5 * weight.sum())
+    return float(ratio[order][place])
 
 
 def photometry(stars: Stars) -> list[Figure]:
@@ -137,10 +158,7 @@ def photometry(stars: Stars) -> list[Figure]:
     count = int(bright.sum())
     if count < 5:
         return [Figure("photometry: bright isolated stars", count)]
-    weight = 1.0 / (limit**2 + 0.003**2)
-    order = np.argsort(ratio)
-    middle = np.searchsorted(np.cumsum(weight[order]), 0.5 * weight.sum())
-    zero = float(ratio[order][middle])
+    zero = middle(ratio, limit)
     pulls = (ratio / zero - 1.0) / limit
     scatter = spread(pulls)
     made = [
@@ -211,6 +229,14 @@ def frame_positions(night: Night, folder: Path, suffix: str) -> tuple[list[Figur
         made.append(Figure(f"{name}, mean", float(values.mean()), "pix"))
         made.append(_within(f"{name}, rms", float(values.std()), 0.05, "pix"))
         made.append(Figure(f"{name}, largest", float(np.abs(values).max()), "pix"))
+    wrong = [
+        float(np.hypot(row["dx"], row["dy"]))
+        for row, frame in zip(rows, night.frames, strict=True)
+        if frame.header_error_arcsec > WRONG_ARCSEC
+    ]
+    if wrong:
+        name = f"alignment: {len(wrong)} frames with wrong headers, largest"
+        made.append(_within(name, max(wrong), 0.1, "pix"))
     return made, rows
 
 
@@ -218,7 +244,7 @@ def _blank_sums(
     stack: Stack, night: Night, radius: float, planes: Sequence[Array], seed: int
 ) -> list[Array]:
     """Sum planes over discs of whole pixels at random places without any source."""
-    blank = night.full & (night.crowd == 0) & (stack.mask == 0)
+    blank = night.full & night.blank & (stack.mask == 0)
     reach = int(radius)
     dy, dx = np.mgrid[-reach : reach + 1, -reach : reach + 1]
     inside = dy**2 + dx**2 <= radius**2 if radius > 1 else (dy == 0) & (dx == 0)
@@ -246,19 +272,26 @@ def blank_noise(stack: Stack, night: Night) -> list[Figure]:
     The prediction is sqrt(sum VAR), times NOISECOR for radii of `WIDE_PIX` and more.
     """
     variance, full = night.ideal[0], night.full
-    made = [Figure("noise: NOISECOR", stack.correlation)]
+    blank = full & night.blank & (stack.mask == 0)
+    made = [
+        Figure(
+            "blank sky, share of the field that all frames see", float(blank.sum() / full.sum())
+        ),
+        Figure("noise: NOISECOR", stack.correlation),
+    ]
     chosen = full & (stack.mask == 0)
     ratio = float(np.median(stack.variance[chosen] / variance[chosen]))
     made.append(Figure("noise: sqrt(VAR NOISECOR^2 / ideal)", np.sqrt(ratio) * stack.correlation))
     for radius in APERTURES_PIX:
-        planes = (stack.data, stack.variance, variance)
+        planes = (stack.rest, stack.variance, variance)
         sums, var, ideal = _blank_sums(stack, night, radius, planes, radius)
         if sums.size < 100:
             continue
         wide = radius >= WIDE_PIX
         predicted = np.sqrt(var) * (stack.correlation if wide else 1.0)
         measured = spread(sums / predicted)
-        error = measured * _sum_error(sums.size)
+        independent = min(sums.size, int(blank.sum() / (np.pi * radius**2)))
+        error = measured * _sum_error(independent)
         name = "noise: single pixel" if radius == 1 else f"noise: radius {radius} pix"
         label = f"{name} / sqrt(sum VAR)" + (" / NOISECOR" if wide else "")
         if wide:
@@ -270,43 +303,55 @@ def blank_noise(stack: Stack, night: Night) -> list[Figure]:
             made.append(Figure(label, measured, error=error))
         if radius > 1:
             figure = spread(sums / np.sqrt(ideal))
-            made.append(Figure(f"{name} / ideal", figure, error=figure * _sum_error(sums.size)))
+            made.append(Figure(f"{name} / ideal", figure, error=figure * _sum_error(independent)))
     return made
 
 
-def depth(stack: Stack, night: Night, stars: Stars, share: float, radius: float) -> list[Figure]:
-    """Faintest star at 5 sigma in an aperture, in the stack and in the ideal stack.
+def depth(stack: Stack, night: Night, stars: Stars, radius: float) -> list[Figure]:
+    """Faintest star at 5 sigma in an aperture, in the stack and in ideal stacks.
 
     The ideal is the mean of the same frames with a noiseless flat, no bad pixels, a sky known
     without noise, no interpolation and perfect alignment: its noise is sqrt(sum of the mean
-    variance / frames), its light what each frame's seeing leaves in the aperture.
+    variance / frames), its light what each frame's seeing leaves in the aperture. With the best
+    weights a frame counts as light / variance.
 
     Parameters
     ----------
     stars : Stars
         Measured in the aperture of `radius` pixels.
-    share : float
-        Light of a star of 1 electron/s that the ideal stack has in the aperture [electron].
     """
-    variance, _ = night.ideal
-    sums, ideal = _blank_sums(stack, night, radius, (stack.data, variance), 77)
+    sums, ideal = _blank_sums(stack, night, radius, (stack.rest, night.ideal[0]), 77)
     good = stars.quality > BRIGHT
     if sums.size < 100 or good.sum() < 5:
         return []
-    light = float(np.median(stars.measured[good] / stars.true[good]))
-    noise, least = spread(sums), float(np.sqrt(np.median(ideal)))
+    light = middle(stars.measured[good] / stars.true[good], 1.0 / stars.quality[good])
+    noise, own = spread(sums), float(np.sqrt(np.median(ideal)))
 
-    def magnitude(sigma: float, counts: float) -> float:
+    def magnitude(sigma: float, share: float) -> float:
+        counts = share * night.exposure_s
         return night.zeropoint - 2.5 * float(np.log10(5.0 * sigma / counts))
 
-    reached, best = magnitude(noise, share * light), magnitude(least, share)
+    # Frames relative to the stack: the same pixels, so the ratio of variances is that of levels.
+    use = night.good & night.field
+    levels = np.array([np.median(night.ideal_variance(f)[use]) for f in night.frames])
+    shares = np.array([f.transparency * enclosed(f.fwhm, radius) for f in night.frames])
+    weights = np.array([f.weight * f.scale for f in night.frames])
+    total = sum(f.weight for f in night.frames)
+    unit = own / float(np.sqrt((weights**2 * levels).sum())) * total
+    plain = magnitude(unit * float(np.sqrt(levels.sum())), float(shares.sum()))
+    best = magnitude(unit, float(np.sqrt((shares**2 / levels).sum())))
+    skies = 1.25 * float(np.log10(1.0 + np.mean(1.0 / night.skies)))
+    reached = magnitude(noise, night.share(radius) * light)
     error = 2.5 / np.log(10.0) * _sum_error(sums.size)
     name = f"depth: radius {radius:.1f} pix"
     return [
-        Figure(f"{name}, ideal", best, "mag"),
+        Figure(f"{name}, ideal (plain mean)", plain, "mag"),
+        Figure(f"{name}, ideal with the best weights", best, "mag"),
         Figure(f"{name}, stack", reached, "mag", error),
-        Figure(f"{name}, lost by noise", 2.5 * float(np.log10(noise / least)), "mag", error),
-        _within(f"{name}, lost", best - reached, 0.05, "mag", error),
+        Figure(f"{name}, the noise of the skies alone costs", skies, "mag"),
+        Figure(f"{name}, lost by noise", 2.5 * float(np.log10(noise / own)), "mag", error),
+        _within(f"{name}, lost", plain - reached, 0.05, "mag", error),
+        Figure(f"{name}, lost against the best weights", best - reached, "mag", error),
     ]
 
 
@@ -326,7 +371,7 @@ def sky_blocks(stack: Stack, night: Night) -> list[Figure]:
 
 
 def _blocks(stack: Stack, night: Night, area: Array, what: str, judged: bool) -> list[Figure]:
-    blank = area & (night.crowd == 0) & (stack.mask == 0)
+    blank = area & night.blank & (stack.mask == 0)
     ny, nx = (n // BLOCK_PIX for n in night.shape)
 
     def total(plane: Array) -> Array:
@@ -335,10 +380,10 @@ def _blocks(stack: Stack, night: Night, area: Array, what: str, judged: bool) ->
         return blocks
 
     count = total(np.ones(night.shape, np.float32))
-    use = count >= 0.5 * BLOCK_PIX**2
+    use = count >= _BLANK_SHARE * BLOCK_PIX**2
     if use.sum() < 10:
         return []
-    means = (total(stack.data)[use]) / count[use]
+    means = (total(stack.rest)[use]) / count[use]
     noise = np.sqrt(total(stack.variance)[use]) / count[use] * stack.correlation
     least = np.sqrt(total(night.ideal[0])[use]) / count[use]
     rms = float(np.sqrt(np.mean(means**2)))
@@ -365,7 +410,7 @@ def cosmic_rays(stack: Stack, night: Night) -> list[Figure]:
     of frames, as a share of the charge that fell.
     """
     variance, full = night.ideal[0], night.full
-    blank = full & (night.crowd == 0)
+    blank = full & night.blank
     near, fell, hits = np.zeros(night.shape, bool), 0.0, 0
     for frame in night.frames:
         raw = fits.getdata(night.raw / f"{frame.name}.fits", 1).astype(np.float32) * night.gain
@@ -385,13 +430,13 @@ def cosmic_rays(stack: Stack, night: Night) -> list[Figure]:
     noise = np.sqrt(np.maximum(stack.variance, 1e-6))
     if hits:
         near &= blank & (stack.mask == 0)
-        left = float(stack.data[near].sum(dtype=float)) * len(night.frames) / fell
+        left = float(stack.rest[near].sum(dtype=float)) * len(night.frames) / fell
         error = float(np.sqrt(variance[near].sum())) * len(night.frames) / fell
         made.append(Figure("cosmic rays: charge left in the stack", 100 * left, "%", 100 * error))
-        found = int((stack.data[near] > 5 * noise[near]).sum())
+        found = int((stack.rest[near] > 5 * noise[near]).sum())
         made.append(Figure("cosmic rays: stack pixels above 5 sigma", found))
     rest = blank & ~near & (stack.mask == 0)
-    pulls = stack.data[rest] / noise[rest]
+    pulls = stack.rest[rest] / noise[rest]
     flagged = full & (stack.mask != 0) & (night.worth >= 0.5)
     return [
         *made,

@@ -7,8 +7,9 @@ here uses f2yaml: projections, profiles and noise are derived a second time.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,18 @@ from astropy.io import fits
 Array = npt.NDArray[Any]
 Pair = tuple[float, float]
 
-#: Light of a source that may lie in a pixel called blank, in sigma of a stack pixel.
-BLANK_SIGMA = 0.02
+#: Light of all stars that may lie in a pixel called blank, in sigma of a stack pixel. It is
+#: subtracted, so that what counts is the error of the model in the wings.
+BLANK_SIGMA = 0.25
+#: Light of a galaxy that may lie there; it is not subtracted.
+GALAXY_SIGMA = 0.02
 #: Added to the exclusion radius of a galaxy: several scale lengths of the discs [pix].
 GALAXY_REACH_PIX = 30.0
+#: Frames farther apart in time [s] do not serve each other as sky, unless there are under three.
+SKY_S = 600.0
+#: The model of a star ends where it adds less than this [sigma of a stack pixel], and at the
+#: latest where the simulation ends it.
+_FAINTEST_SIGMA, _FARTHEST_PIX = 0.003, 200
 _MOFFAT_BETA = 3.0
 
 
@@ -74,6 +83,7 @@ def alpha(fwhm: float) -> float:
     return 0.5 * fwhm / float(np.sqrt(2.0 ** (1.0 / _MOFFAT_BETA) - 1.0))
 
 
+@cache
 def enclosed(fwhm: float, radius: float) -> float:
     """Share of a star's light within `radius` pixels of its centre, the pixel's width included."""
     fine, half = 7, int(radius) + 2
@@ -90,7 +100,10 @@ def enclosed(fwhm: float, radius: float) -> float:
 
 @dataclass(frozen=True)
 class Frame:
-    """The truth of one science frame; `shift` is added to a stack position to reach its pixel."""
+    """The truth of one science frame; `shift` is added to a stack position to reach its pixel.
+
+    `scale` is the factor that the reduction put on its counts, `weight` its share in the mean.
+    """
 
     name: str
     exposure_s: float
@@ -99,6 +112,9 @@ class Frame:
     sky_e: float
     projection: Projection
     shift: Pair
+    scale: float
+    weight: float
+    header_error_arcsec: float
 
 
 class Night:
@@ -111,6 +127,9 @@ class Night:
     primary, image : fits.Header
         Headers of the stack: primary and SCI. ``IMCMBnnn`` names the frames, the first of which
         gave the grid.
+    scales, weights : dict of float, optional
+        By name of frame: factor that was put on its counts, share in the mean. One and equal
+        shares where nothing is said.
 
     Notes
     -----
@@ -118,7 +137,14 @@ class Night:
     error of its header, which nobody can know, does not count.
     """
 
-    def __init__(self, raw: Path, primary: fits.Header, image: fits.Header) -> None:
+    def __init__(
+        self,
+        raw: Path,
+        primary: fits.Header,
+        image: fits.Header,
+        scales: dict[str, float] | None = None,
+        weights: dict[str, float] | None = None,
+    ) -> None:
         self.raw = raw
         table = json.loads((raw / "truth.json").read_text())
         with np.load(raw / "truth.npz") as arrays:
@@ -129,6 +155,7 @@ class Night:
         self.read_noise, self.gain, self.zeropoint = table["rn"], table["gain"], table["zp"]
         self.flux, self.kind = np.array(table["flux"]), np.array(table["kind"])
         self.shape = (image["NAXIS2"], image["NAXIS1"])
+        self.extended = table.get("extended", [])
         ra, dec = np.array(table["ra"]), np.array(table["dec"])
         used = [str(v).removesuffix(".fits") for k, v in primary.items() if k.startswith("IMCMB")]
         entries = {entry["name"]: entry for entry in table["frames"]}
@@ -148,7 +175,12 @@ class Night:
             entry = entries[name]
             light = (entry["exptime"], entry["trans"], entry["fwhm"], entry["sky"])
             time, trans, fwhm, sky = light
-            self.frames.append(Frame(name, time, trans, fwhm, sky * time, true[name], shift))
+            scale = (scales or {}).get(name, 1.0)
+            weight = (weights or {}).get(name, 1.0 / len(used))
+            wrong = float(np.hypot(*entry["header_error"]))
+            self.frames.append(
+                Frame(name, time, trans, fwhm, sky * time, true[name], shift, scale, weight, wrong)
+            )
 
     @property
     def fwhm(self) -> float:
@@ -159,11 +191,6 @@ class Night:
     def exposure_s(self) -> float:
         """Exposure time of the reference frame, to which the stack is scaled."""
         return self.frames[0].exposure_s
-
-    @property
-    def transparency(self) -> float:
-        """Mean transparency of the frames."""
-        return float(np.mean([frame.transparency for frame in self.frames]))
 
     def ideal_variance(self, frame: Frame, light: float | Array = 0.0) -> Array:
         """Variance [electron^2] of the pixels of a frame divided by a noiseless flat.
@@ -194,19 +221,64 @@ class Night:
     def ideal(self) -> tuple[Array, Array]:
         """Variance of the ideal stack, and how many frames cover each of its pixels.
 
-        The ideal stack is the plain mean of all frames, each divided by a noiseless flat, minus a
-        sky that is known without noise. Bad pixels count as if they were good.
+        The ideal stack is the mean of all frames, with the weights and factors of the stack
+        itself, each divided by a noiseless flat, minus a sky that is known without noise. Bad
+        pixels count as if they were good.
         """
-        total = np.zeros(self.shape, np.float32)
-        used, covered = np.zeros(self.shape, np.int16), np.zeros(self.shape, np.int16)
+        covered = np.zeros(self.shape, np.int16)
+        for frame in self.frames:
+            part, place = self.onto_stack(frame, self.field)
+            covered[place] += part
+        variance = self.combined(self.ideal_variance)
+        covered[variance == 0] = 0
+        return variance, covered
+
+    def combined(self, variance: Callable[[Frame], Array]) -> Array:
+        """Return the variance of the mean of all frames from that of each; zero without data."""
+        total, used, covered, share = (np.zeros(self.shape, np.float32) for _ in range(4))
         use = self.good & self.field
         for frame in self.frames:
-            variance = np.where(use, self.ideal_variance(frame), 0).astype(np.float32)
-            for plane, source in ((total, variance), (used, use), (covered, self.field)):
+            factor = np.float32((frame.weight * frame.scale) ** 2)
+            one = np.where(use, variance(frame), 0).astype(np.float32)
+            for plane, source, times in (
+                (total, one, factor),
+                (used, use, factor),
+                (covered, self.field, factor),
+                (share, self.field, np.float32(frame.weight)),
+            ):
                 part, place = self.onto_stack(frame, source)
-                plane[place] += part
-        covered[used == 0] = 0
-        return total / np.maximum(used, 1) / np.maximum(covered, 1), covered
+                plane[place] += part * times
+        tiny = np.float32(1e-12)  # its square is a float32 too
+        mean: Array = total * (covered / np.maximum(used, tiny)) / np.maximum(share, tiny) ** 2
+        return mean
+
+    @cached_property
+    def skies(self) -> Array:
+        """Number of other frames from which the sky of each frame may be made.
+
+        Frames within `SKY_S` of it, taken in the same filter for the same time: those of a blank
+        field if there are any, else those of the target itself.
+        """
+        table = json.loads((self.raw / "truth.json").read_text())["frames"]
+        used = {frame.name for frame in self.frames}
+        first = next(entry for entry in table if entry["name"] in used)
+        alike = [
+            entry["name"]
+            for entry in table
+            if (entry["exptime"], entry["filter"]) == (first["exptime"], first["filter"])
+        ]
+        elsewhere = [name for name in alike if name not in used]
+        start = {name: self._start_s(name) for name in alike}
+        count = [
+            sum(o != n and abs(start[o] - start[n]) <= SKY_S for o in elsewhere or alike)
+            for n in sorted(used)
+        ]
+        return np.maximum(count, min(3, len(elsewhere) or len(alike) - 1))
+
+    def _start_s(self, name: str) -> float:
+        header = fits.getheader(self.raw / f"{name}.fits")
+        hours, minutes, seconds = header["UTSTART"].split(":")
+        return 3600.0 * int(hours) + 60.0 * int(minutes) + float(seconds)
 
     @cached_property
     def full(self) -> Array:
@@ -224,18 +296,102 @@ class Night:
                 found.append(frame)
         return found
 
+    def share(self, radius: float, frames: list[Frame] | None = None) -> float:
+        """Return the part of a star's light that the mean of frames has in an aperture."""
+        chosen = self.frames if frames is None else frames
+        shares = [f.weight * f.scale * f.transparency * enclosed(f.fwhm, radius) for f in chosen]
+        return sum(shares) / sum(f.weight for f in chosen)
+
+    def light_noise(self, radius: float) -> Array:
+        """Variance of a pixel of the ideal stack by one electron of a source, above the sky.
+
+        Only what each frame's seeing leaves in an aperture of `radius` pixels counts.
+        """
+
+        def one(frame: Frame) -> Array:
+            light = np.float32(frame.transparency * enclosed(frame.fwhm, radius))
+            variance: Array = light / np.maximum(self.response, 0.05)
+            return variance
+
+        return self.combined(one)
+
     @cached_property
-    def light_noise(self) -> Array:
-        """Variance that one electron of a source's light adds to a pixel of the ideal stack."""
-        total, used = np.zeros(self.shape, np.float32), np.zeros(self.shape, np.float32)
-        use = self.good & self.field
-        inverse = np.where(use, 1.0 / np.maximum(self.response, 0.05), 0)
+    def sigma(self) -> float:
+        """Typical noise of a pixel of the ideal stack [electron]."""
+        return float(np.sqrt(np.median(self.ideal[0][self.full])))
+
+    def profile(self, distance: Array) -> Array:
+        """Return the stack's light of a star of one electron per frame, per pixel."""
+        total: Array = np.zeros(np.shape(distance))
+        weights = sum(f.weight for f in self.frames)
         for frame in self.frames:
-            for plane, source in ((total, inverse), (used, use)):
-                part, place = self.onto_stack(frame, source)
-                plane[place] += part
-        mean: Array = total / np.maximum(used, 1) / np.maximum(self.ideal[1], 1)
-        return mean
+            a2 = alpha(frame.fwhm) ** 2
+            core = frame.weight * frame.scale * frame.transparency * (_MOFFAT_BETA - 1.0)
+            total += core / weights / (np.pi * a2) * (1.0 + distance**2 / a2) ** -_MOFFAT_BETA
+        return total
+
+    @cached_property
+    def _radial(self) -> tuple[Array, Array]:
+        distance = np.arange(0.0, 1.5 * _FARTHEST_PIX, 0.1)
+        return distance, self.profile(distance)
+
+    def star(self, index: int, distance: Array) -> Array:
+        """Return the light [electron] of a source, taken for a star, at distances from it."""
+        light: Array = np.interp(distance, *self._radial) * (self.flux[index] * self.exposure_s)
+        return light
+
+    @cached_property
+    def stars(self) -> Array:
+        """Light of all stars on the stack [electron]; sampled, so good in the wings only."""
+        image = np.zeros(self.shape, np.float32)
+        radii, profile = self._radial
+        for i in np.flatnonzero(self.kind == 0):
+            least = _FAINTEST_SIGMA * self.sigma / (self.flux[i] * self.exposure_s)
+            reach = float(np.interp(-least, -profile, radii))
+            place, distance = self.around(self.x[i], self.y[i], min(reach, _FARTHEST_PIX))
+            if distance.size:
+                image[place] += self.star(int(i), distance)
+        return image
+
+    @cached_property
+    def discs(self) -> Array:
+        """Light of the extended galaxies on the stack [electron]."""
+        image = np.zeros(self.shape, np.float32)
+        times = sum(f.weight * f.scale * f.transparency for f in self.frames)
+        times *= self.exposure_s / sum(f.weight for f in self.frames)
+        for one in self.extended:
+            core = one["flux"] / (2.0 * np.pi * one["length_pix"] ** 2 * one["ratio"])
+            image += (times * core * np.exp(-self.lengths(one))).astype(np.float32)
+        return image
+
+    def lengths(self, one: dict[str, float]) -> Array:
+        """Return the elliptical distance from the centre of an extended galaxy, in its lengths."""
+        x, y = self.reference.pixel(np.array([one["ra"]]), np.array([one["dec"]]))
+        dx = np.arange(self.shape[1])[None, :] - (x[0] - self.origin[0])
+        dy = np.arange(self.shape[0])[:, None] - (y[0] - self.origin[1])
+        cos, sin = np.cos(one["angle"]), np.sin(one["angle"])
+        along, across = dx * cos + dy * sin, (dy * cos - dx * sin) / one["ratio"]
+        distance: Array = np.hypot(along, across) / one["length_pix"]
+        return distance
+
+    @cached_property
+    def galaxies(self) -> Array:
+        """Pixels of the stack that the light of a small galaxy may reach."""
+        found = np.zeros(self.shape, bool)
+        core = self.flux * self.exposure_s * self.profile(np.zeros(1))[0]
+        a = alpha(max(frame.fwhm for frame in self.frames))
+        outer = np.maximum((core / (GALAXY_SIGMA * self.sigma)) ** (1 / _MOFFAT_BETA) - 1.0, 0.0)
+        for i in np.flatnonzero(self.kind != 0):
+            reach = float(a * np.sqrt(outer[i]) + GALAXY_REACH_PIX)
+            place, distance = self.around(self.x[i], self.y[i], reach)
+            found[place] |= distance <= reach
+        return found
+
+    @cached_property
+    def blank(self) -> Array:
+        """Pixels of the stack whose light, that of sources subtracted, is sky and noise alone."""
+        quiet: Array = self.stars + self.discs < BLANK_SIGMA * self.sigma
+        return quiet & ~self.galaxies
 
     @cached_property
     def worth(self) -> Array:
@@ -246,24 +402,6 @@ class Night:
             total[place] += part
         share: Array = total / np.float32(len(self.frames))
         return share
-
-    @cached_property
-    def reach(self) -> Array:
-        """Radius [pix] outside of which each source adds less than `BLANK_SIGMA` to a pixel."""
-        sigma = float(np.sqrt(np.median(self.ideal[0][self.full])))
-        a = alpha(max(frame.fwhm for frame in self.frames))
-        core = self.flux * self.exposure_s * (_MOFFAT_BETA - 1.0) / (np.pi * a**2)
-        outer = np.maximum((core / (BLANK_SIGMA * sigma)) ** (1 / _MOFFAT_BETA) - 1.0, 0.0)
-        return a * np.sqrt(outer) + np.where(self.kind == 0, 3.0, GALAXY_REACH_PIX)
-
-    @cached_property
-    def crowd(self) -> Array:
-        """Number of sources whose light reaches each pixel of the stack."""
-        count = np.zeros(self.shape, np.int16)
-        for x, y, reach in zip(self.x, self.y, self.reach, strict=True):
-            place, distance = self.around(x, y, reach)
-            count[place] += distance <= reach
-        return count
 
     def others(self, index: int, radius: float) -> float:
         """Light [electron] of all other sources near a source, in an aperture around it.
