@@ -10,7 +10,7 @@ from typing import Any
 
 from f2yaml.schema.compose import read_recipe, shipped_everywhere, shown_path
 from f2yaml.schema.kinds import KINDS, mistaken, model_of
-from f2yaml.schema.problems import F2Error, Place, Problem
+from f2yaml.schema.problems import F2Error, Place, Problem, merged
 from f2yaml.schema.salvage import salvage
 from f2yaml.schema.source import Source, load
 
@@ -118,7 +118,7 @@ _CHECKS: dict[str, Callable[[Path, Source], list[Problem]]] = {
 
 def in_order(problems: Iterable[Problem]) -> list[Problem]:
     """Return problems without repetition, by file as first met, then by line and column."""
-    listed = list(dict.fromkeys(problems))
+    listed = merged(problems)
     files: dict[str, int] = {}
     for problem in listed:
         if isinstance(problem.where, Place):

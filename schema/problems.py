@@ -65,6 +65,20 @@ class Problem:
         return "\n".join(lines)
 
 
+def merged(problems: Iterable[Problem]) -> list[Problem]:
+    """Return each fault once: a line that a recipe takes in twice is told of once.
+
+    Of the places that have a part in it, those stay that it has each time.
+    """
+    found: dict[tuple[object, ...], Problem] = {}
+    for problem in problems:
+        key = (problem.where, problem.what, problem.why, problem.fix)
+        before = found.setdefault(key, problem)
+        shared = tuple(part for part in before.also if part in problem.also)
+        found[key] = replace(before, also=shared)
+    return list(found.values())
+
+
 class F2Error(Exception):
     """Base of every error shown to users; `status` is the exit status of the command line."""
 
@@ -79,7 +93,7 @@ class F2Error(Exception):
         *,
         problems: Iterable[Problem] = (),
     ) -> None:
-        given = tuple(problems)
+        given = tuple(merged(problems))
         self.problems: tuple[Problem, ...] = given or (Problem(what, why, fix, where),)
         super().__init__(self.render())
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from f2yaml.interpreter.commands.validate import problems_in
+from f2yaml.interpreter.checking import problems_in
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 RECIPE = next(text for text in re.findall(r"```yaml\n(.*?)```", README, re.S))

@@ -65,7 +65,7 @@ def detect(
     minarea: int = 8,
     deblend_mincont: float = 0.005,
     deblend_nthresh: int = 32,
-    back_size: int = 32,
+    back_size: int = 64,
     back_filtersize: int = 8,
     replace_flags: int = REPLACE,
     phot_min_radius: float = 3.5,

@@ -38,8 +38,8 @@ def follow(
 
     A surface is fitted to what each sky frame has beyond the mean of all. At the time of a frame
     it lies on the straight line through the skies before and after, or through the nearest two,
-    which is followed at most as far beyond them as they are apart. The mean of the surfaces of a
-    frame's skies is in its sky already. The frame itself, and an object that fills it, have no
+    which is followed beyond them at most half as far as they are apart. The mean of the surfaces of
+    a frame's skies is in its sky already. The frame itself, and an object that fills it, have no
     part in this.
 
     Parameters
@@ -93,7 +93,7 @@ def _at_zero(when: Array) -> Array:
         return shares
     last = int(np.clip(np.searchsorted(when, 0.0), 1, len(when) - 1))
     apart = float(when[last] - when[last - 1])
-    along = 0.5 if apart <= 0 else float(np.clip(-when[last - 1] / apart, -1.0, 2.0))
+    along = 0.5 if apart <= 0 else float(np.clip(-when[last - 1] / apart, -0.5, 1.5))
     shares[last - 1 : last + 1] = 1.0 - along, along
     return shares
 
@@ -136,7 +136,7 @@ def _excess(planes: Planes, levels: Array) -> list[Blocks]:
     mean = np.where(clean, relative, 0).sum(axis=0) / np.maximum(count, 1)
     relative -= mean.astype(np.float32)
     if planes.variance is None:
-        variance = np.broadcast_to(np.float32(np.var(relative[:, clean.all(axis=0)])), mask.shape)
+        variance = np.full_like(relative, np.var(relative[clean]))
     else:
         variance = planes.variance * (scale * scale)
     return [

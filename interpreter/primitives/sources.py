@@ -19,7 +19,7 @@ class DetectSources(Params):
     detect_thresh: float = Field(2.0, ge=0.1, description="detection threshold [sigma]")
     detect_minarea: int = Field(8, ge=1, description="smallest source [pix]")
     deblend_mincont: float = Field(0.005, ge=0, description="smallest contrast of blended sources")
-    back_size: int = Field(32, ge=1, description="mesh of the background [pix]")
+    back_size: int = Field(64, ge=1, description="mesh of the background [pix]")
     back_filtersize: int = Field(8, ge=1, description="median filter of the background [meshes]")
     phot_min_radius: float = Field(3.5, ge=1, description="smallest automatic aperture [pix]")
     replace_flags: int = Field(
@@ -40,7 +40,8 @@ def detect_sources(frame: Frame, params: DetectSources) -> Frame:
     References
     ----------
     Spec: primitives 9.1, instrument 4.4; detection by sep (Barbary 2016, JOSS 1, 58; Bertin and
-    Arnouts 1996, A&AS 117, 393) with the variance as weight and the DQ plane as mask.
+    Arnouts 1996, A&AS 117, 393) with the variance as weight and the DQ plane as mask. Departure:
+    a mesh of 64 pixels instead of 32, which takes less of the light of galaxies for background.
     """
     planes = frame.pixels.whole()
     found = algorithms.detect.detect(

@@ -557,7 +557,7 @@ def test_faint_light_does_not_raise_the_level() -> None:
         ((-60, -10, 40), (0, 0.8, 0.2)),
         ((0, 60), (1, 0)),
         ((20, 60, 100), (1.5, -0.5, 0)),
-        ((-100, -60), (-1, 2)),  # 60 s after the last, but followed for 40
+        ((-100, -60), (-0.5, 1.5)),  # 60 s after the last, but followed for 20
         ((30, 30), (0.5, 0.5)),
         ((50,), (1,)),
     ],
