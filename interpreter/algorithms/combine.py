@@ -28,7 +28,7 @@ computed by itself: no result depends on how an image is cut into bands, nor on 
 from __future__ import annotations
 
 import math
-from typing import Final, Literal, NamedTuple
+from typing import Final, Literal, NamedTuple, Unpack
 
 import numpy as np
 import numpy.typing as npt
@@ -44,21 +44,17 @@ from f2yaml.interpreter.algorithms.networks import (
     sorting_pairs,
 )
 from f2yaml.interpreter.algorithms.normalize import normalization_factors
-from f2yaml.interpreter.algorithms.pixel import Rules, Samples
+from f2yaml.interpreter.algorithms.pixel import Samples
+from f2yaml.interpreter.algorithms.rejection import Clipping, rules_of
 from f2yaml.interpreter.dq import DQ, NOT_SIGNAL
-from f2yaml.interpreter.errors import TooFewFrames
 
 __all__ = ["Combined", "combine", "normalization_factors"]
 
 Operation = Literal["mean", "wtmean", "median", "lmedian"]
-Rejection = Literal["none", "minmax", "sigclip", "varclip"]
-Scatter = Literal["robust", "sample"]
 Float32 = npt.NDArray[np.float32]
 Bits = npt.NDArray[np.uint16]
 
 _OPERATIONS: Final = {"mean": 0, "wtmean": 1, "median": 2, "lmedian": 3}
-_REJECTIONS: Final = {"none": 0, "minmax": 1, "sigclip": 2, "varclip": 3}
-_MAX_ITERS: Final = 100
 SIGNAL_BITS = np.uint16(65535 & ~NOT_SIGNAL)
 _NO_DATA = int(DQ.NO_DATA)
 NAN32 = np.float32(np.nan)
@@ -84,19 +80,10 @@ def combine(
     mask: Bits | None,
     *,
     operation: Operation = "mean",
-    reject: Rejection = "varclip",
-    lsigma: float = 3.0,
-    hsigma: float = 3.0,
-    nlow: int = 0,
-    nhigh: int = 0,
-    mclip: bool = True,
-    max_iters: int | None = None,
     scale: npt.ArrayLike | None = None,
     zero: npt.ArrayLike | None = None,
-    signal_error: float = 0.0,
-    scatter: Scatter = "robust",
-    photon: npt.ArrayLike | None = None,
     out: Combined | None = None,
+    **clipping: Unpack[Clipping],
 ) -> Combined:
     """Combine `n` images of the same pixels.
 
@@ -109,29 +96,14 @@ def combine(
         the samples, ``varclip`` is ``sigclip`` and ``wtmean`` is ``mean``.
     mask : uint16, shape of `data`, or None
         Quality bits. Each pixel uses the samples of the least bad class at hand.
-    operation, reject
-        See spec 14.1. If every sample of a pixel is rejected, all are kept.
-    lsigma, hsigma : float
-        Limits of both clips, in sigma.
-    nlow, nhigh : int
-        Samples that ``minmax`` rejects where no sample is masked.
-    mclip, max_iters
-        ``sigclip`` only: centre on the median; largest number of passes (None: 100).
+    operation : {"mean", "wtmean", "median", "lmedian"}
+        See spec 14.1.
     scale, zero : shape (n,), or None
         Sample i becomes ``scale[i] * data[i] + zero[i]``, in single precision.
-    signal_error : float
-        ``varclip`` only: error of a sample relative to the signal, added in quadrature.
-    scatter : {"robust", "sample"}
-        ``sigclip`` only: ``robust`` is 1.4826 times the median deviation from the centre, at least
-        the root of the mean variance of the samples; it needs variances. ``sample`` is the
-        population scatter about the mean, which a lone outlier among seven or fewer inflates
-        beyond three times itself.
-    photon : shape (n,), or None
-        Variance per signal of each frame after scaling (`photon_slopes` measures it). The limits
-        of ``varclip`` and the weights of ``wtmean`` then have the photon noise of the median of
-        the pixel's samples, not of each sample itself; by default the variance as it is.
     out : Combined, optional
         Arrays to fill, C-contiguous, for instance bands of whole images.
+    **clipping
+        Which samples are left out: see `Clipping`.
 
     Returns
     -------
@@ -149,31 +121,18 @@ def combine(
     Spec 14.1, 15.1-15.5. The module's docstring lists the departures.
     """
     n = data.shape[0]
-    if reject == "minmax" and nlow + nhigh >= n:
-        raise TooFewFrames(
-            what=f"minmax is to reject {nlow} low and {nhigh} high of {n} frames",
-            why="no frame would be left",
-            fix="lower nlow and nhigh, or choose another reject_method",
-        )
-    if variance is None:
-        operation = "mean" if operation == "wtmean" else operation
-        reject = "sigclip" if reject == "varclip" else reject
+    if variance is None and operation == "wtmean":
+        operation = "mean"
+    reject = clipping.get("reject", "varclip")
     single = mask is None and reject == "none" and operation == "median" and n % 2 == 1
-    rules = Rules(
+    rules = rules_of(
+        n,
+        has_variance=variance is not None,
         operation=_OPERATIONS[operation],
-        reject=_REJECTIONS[reject],
-        lsigma=float(lsigma),
-        hsigma=float(hsigma),
-        nlow=int(nlow),
-        nhigh=int(nhigh),
-        mclip=bool(mclip),
-        max_iters=_MAX_ITERS if max_iters is None else int(max_iters),
-        signal_error=float(signal_error),
         middle_variance=single and variance is not None,
-        robust=scatter == "robust" and variance is not None,
-        photon=slopes(photon, n),
+        **clipping,
     )
-    samples = _samples(data, variance, mask, scale, zero)
+    samples = as_samples(data, variance, mask, scale, zero)
     with_mask = mask is not None or reject != "none"
     filled = _outputs(data.shape[1:], with_mask, out)
     value, spread, bits, unused = (plane.reshape(-1) for plane in filled)
@@ -183,22 +142,13 @@ def combine(
         width = tiles.block_width(n, TILE)
         index = tiles.index_rows(np.arange(n), dummy=n)
         median = median_pairs(n)
-        pairs = median if reject == "varclip" else sorting_pairs(n)
+        pairs = median if rules.reject == pixel.VARCLIP else sorting_pairs(n)
         planes = value, spread, bits, unused
         _by_tile(samples, rules, n, width, index, pairs, median, *planes)
     if with_mask:
         return Combined(*filled)
     value[bits != 0] = np.nan  # nothing flags them otherwise
     return Combined(filled[0], filled[1], None, filled[3])
-
-
-def slopes(photon: npt.ArrayLike | None, n: int) -> Float32:
-    """Return `photon` as kernels want it: single precision, empty for None."""
-    if photon is None:
-        return pixel.NO_SLOPES
-    made = np.array(photon, np.float32)
-    assert made.shape == (n,)
-    return made
 
 
 def _outputs(
@@ -219,7 +169,7 @@ def _outputs(
     return out.data, out.variance, out.mask, out.rejected
 
 
-def _samples(
+def as_samples(
     data: Float32,
     variance: Float32 | None,
     mask: Bits | None,

@@ -7,22 +7,14 @@ there the choice is made once more, by the same rules.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Unpack
 
 import numpy as np
 import numpy.typing as npt
 from f2yaml.interpreter.algorithms import pixel
-from f2yaml.interpreter.algorithms.combine import (
-    _MAX_ITERS,
-    _REJECTIONS,
-    Combined,
-    Rejection,
-    Scatter,
-    _samples,
-    slopes,
-)
+from f2yaml.interpreter.algorithms.combine import Combined, as_samples
 from f2yaml.interpreter.algorithms.jit import kernel
-from f2yaml.interpreter.algorithms.pixel import Rules
+from f2yaml.interpreter.algorithms.rejection import Clipping, rules_of
 from f2yaml.interpreter.algorithms.tan import Affine
 from f2yaml.interpreter.dq import DQ, NOT_SIGNAL
 
@@ -64,18 +56,9 @@ def makeup(
     *,
     depth: Bits | None = None,
     flag_share: float = 0.0,
-    reject: Rejection = "varclip",
-    lsigma: float = 3.0,
-    hsigma: float = 3.0,
-    nlow: int = 0,
-    nhigh: int = 0,
-    mclip: bool = True,
-    max_iters: int | None = None,
     scale: npt.ArrayLike | None = None,
     zero: npt.ArrayLike | None = None,
-    signal_error: float = 0.0,
-    scatter: Scatter = "robust",
-    photon: npt.ArrayLike | None = None,
+    **clipping: Unpack[Clipping],
 ) -> Makeup:
     """Count what went into a combined band.
 
@@ -83,8 +66,7 @@ def makeup(
     ----------
     made : Combined
         What `combine` or `weighted_mean` made of the samples.
-    data, variance, mask, reject, lsigma, hsigma, nlow, nhigh, mclip, max_iters, scale, zero, \
-signal_error, scatter, photon
+    data, variance, mask, scale, zero, **clipping
         As they were given to it.
     depth : ndarray of uint16, shape of `data`, or None
         Exposures in each sample; one each by default.
@@ -112,21 +94,8 @@ signal_error, scatter, photon
         wanted |= (out & _SIGNAL) != 0
     chosen = np.flatnonzero(wanted)
     if chosen.size:
-        rules = Rules(
-            operation=pixel.MEAN,
-            reject=_REJECTIONS["sigclip" if variance is None and reject == "varclip" else reject],
-            lsigma=float(lsigma),
-            hsigma=float(hsigma),
-            nlow=int(nlow),
-            nhigh=int(nhigh),
-            mclip=bool(mclip),
-            max_iters=_MAX_ITERS if max_iters is None else int(max_iters),
-            signal_error=float(signal_error),
-            middle_variance=False,
-            robust=scatter == "robust" and variance is not None,
-            photon=slopes(photon, n),
-        )
-        samples = _samples(data, variance, mask, scale, zero)
+        rules = rules_of(n, has_variance=variance is not None, **clipping)
+        samples = as_samples(data, variance, mask, scale, zero)
         depths = np.ones((1, size), np.uint16) if depth is None else depth.reshape(n, size)
         flagged = np.zeros(size, np.uint16) if out is None else out
         _recount(samples, depths, rules, n, float(flag_share), chosen, coverage, flagged)

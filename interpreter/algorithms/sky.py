@@ -12,11 +12,12 @@ from typing import Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 from f2yaml.interpreter.algorithms import pixel, tiles
-from f2yaml.interpreter.algorithms.combine import Combined, Rejection, combine
+from f2yaml.interpreter.algorithms.combine import Combined, combine
 from f2yaml.interpreter.algorithms.jit import kernel
 from f2yaml.interpreter.algorithms.median_noise import median_factor
 from f2yaml.interpreter.algorithms.networks import TILE, median_pairs, middle
 from f2yaml.interpreter.algorithms.pixel import Samples
+from f2yaml.interpreter.algorithms.rejection import Rejection
 from f2yaml.interpreter.dq import DQ, NOT_SIGNAL
 from f2yaml.interpreter.errors import NotSupported, TooFewFrames
 

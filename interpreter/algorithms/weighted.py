@@ -7,23 +7,21 @@ photon noise by its own account, and counts less (spec 5.3). One weight for a wh
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import NamedTuple, Unpack
 
 import numpy as np
 import numpy.typing as npt
 from f2yaml.interpreter.algorithms import pixel
-from f2yaml.interpreter.algorithms.combine import Combined, Rejection, Scatter, slopes
+from f2yaml.interpreter.algorithms.combine import Combined
 from f2yaml.interpreter.algorithms.jit import kernel
-from f2yaml.interpreter.algorithms.pixel import Rules
+from f2yaml.interpreter.algorithms.rejection import Clipping, rules_of
 from f2yaml.interpreter.dq import DQ
-from f2yaml.interpreter.errors import TooFewFrames
 
 __all__ = ["weighted_mean"]
 
 Float32 = npt.NDArray[np.float32]
 Bits = npt.NDArray[np.uint16]
 
-_REJECTIONS = {"none": 0, "minmax": 1, "sigclip": 2, "varclip": 3}
 _NO_DATA = int(DQ.NO_DATA)
 
 
@@ -44,18 +42,9 @@ def weighted_mean(
     mask: Bits | None,
     weights: npt.ArrayLike,
     *,
-    reject: Rejection = "varclip",
-    lsigma: float = 3.0,
-    hsigma: float = 3.0,
-    nlow: int = 0,
-    nhigh: int = 0,
-    mclip: bool = True,
-    max_iters: int | None = None,
     scale: npt.ArrayLike | None = None,
     zero: npt.ArrayLike | None = None,
-    signal_error: float = 0.0,
-    scatter: Scatter = "robust",
-    photon: npt.ArrayLike | None = None,
+    **clipping: Unpack[Clipping],
 ) -> Combined:
     """Combine `n` images of the same pixels into their weighted mean.
 
@@ -66,8 +55,7 @@ def weighted_mean(
         Quality bits. Each pixel uses the samples of the least bad class at hand.
     weights : shape (n,)
         Positive; only their ratios count.
-    reject, lsigma, hsigma, nlow, nhigh, mclip, max_iters, scale, zero, signal_error, \
-scatter, photon
+    scale, zero, **clipping
         As for `combine`; weights play no part in the rejection.
 
     Returns
@@ -82,26 +70,7 @@ scatter, photon
         ``minmax`` would reject every frame.
     """
     n = data.shape[0]
-    if reject == "minmax" and nlow + nhigh >= n:
-        raise TooFewFrames(
-            what=f"minmax is to reject {nlow} low and {nhigh} high of {n} frames",
-            why="no frame would be left",
-            fix="lower nlow and nhigh, or choose another reject_method",
-        )
-    rules = Rules(
-        operation=pixel.MEAN,
-        reject=_REJECTIONS[reject],
-        lsigma=float(lsigma),
-        hsigma=float(hsigma),
-        nlow=int(nlow),
-        nhigh=int(nhigh),
-        mclip=bool(mclip),
-        max_iters=100 if max_iters is None else int(max_iters),
-        signal_error=float(signal_error),
-        middle_variance=False,
-        robust=scatter == "robust",
-        photon=slopes(photon, n),
-    )
+    rules = rules_of(n, has_variance=True, **clipping)
     shape = data.shape[1:]
     size = int(np.prod(shape))
     flags = np.zeros((1, size), np.uint16) if mask is None else mask.reshape(n, size)

@@ -168,3 +168,14 @@ def test_the_floor_of_the_scatter_is_the_propagated_noise() -> None:
         assert combine(data, variance, None, reject="sigclip").rejected.item() == rejected
     wide = np.array([-100, -60, -20, 0, 20, 60, 100], np.float32)[:, None, None]
     assert combine(wide, np.ones_like(wide), None, reject="sigclip").rejected.item() == 0
+
+
+def test_varclip_without_variances_is_sigclip() -> None:
+    """Eleven samples: enough for the networks of a median and of a sort to differ."""
+    data = np.random.default_rng(5).normal(100, 5, (11, 4, 300)).astype(np.float32)
+    data[3, :, ::7] += 80
+    one = combine(data, None, None, reject="varclip", lsigma=2.0, hsigma=1.5)
+    other = combine(data, None, None, reject="sigclip", lsigma=2.0, hsigma=1.5)
+    assert_array_equal(one.rejected, other.rejected)
+    assert_array_equal(one.data, other.data)
+    assert other.rejected.max() > 1
