@@ -14,11 +14,15 @@ import numpy as np
 import sep
 from astropy.io import fits
 from astropy.table import Table
-from reference_planes import BOXES, CIRCLE, SIDE, Array, cutout, noise_of
+from reference_planes import BOXES, BPM, CIRCLE, DARK, SIDE, Array, cutout, noise_of
 from truth_figures import spread
 from truth_night import BLANK_SIGMA, Projection, alpha
 
 BAD, DARK_RIM = 1, 64
+FLAT_OF_DRAGONS = "S20131129S0320_flat"
+DARK_S = 120.0
+HOT_RATE = 50.0  # electron/s
+LIKE_OTHERS = 0.1  # relative departure from the neighbours that is none
 MATCH_PIX = 3.0
 RADIUS_PIX = 3
 APERTURE_PIX = 7.0
@@ -71,6 +75,20 @@ class Merit:
     ours_boxes: float | None  # where DRAGONS' pixels are known
     dragons_boxes: float | None
     dragons: str = ""  # of the whole plane, from the README
+    deep: float | None = None  # of the recipe ultradeep, as `ours`
+    deep_boxes: float | None = None
+
+
+@dataclass
+class Disputed:
+    """Illuminated pixels that one bad-pixel mask has and the other has not, and what they are."""
+
+    limits: str
+    who: str
+    pixels: int
+    hot: int
+    dim: int
+    other: int
 
 
 # planes -------------------------------------------------------------------------------------
@@ -151,10 +169,34 @@ def compare_mask(product: str, ours: Array, theirs: Array) -> Agreement:
     """Compare bad-pixel masks: bad or not, 64 counting as bad."""
     differ = (ours != 0) != (theirs != 0)
     rim = int(((ours & DARK_RIM) != 0).sum())
-    note = f"bad in both {int(((ours & BAD) != 0).sum())}, unilluminated {rim}: ours 64, DRAGONS 1"
+    note = f"bad in ours {int(((ours & BAD) != 0).sum())}, unilluminated {rim}: ours 64, DRAGONS 1"
     share = float((theirs == 0).mean())
     worst = worst_of(differ.astype(float), ours, theirs)
     return Agreement(product, "SCI", share, float((~differ).mean()), None, worst, note)
+
+
+def disputed_pixels(reference: Path, path: Path, limits: str) -> Iterator[Disputed]:
+    """Judge the pixels on which two masks disagree by frames neither was made from.
+
+    The dark of 120 s, DRAGONS' own, tells a hot pixel; DRAGONS' flat a dim region, where the
+    pixel responds like the mean of its eight neighbours, as in vignetting and dust shadows.
+    """
+    theirs = cutout(reference, BPM, "SCI")
+    dark, flat = cutout(reference, DARK, "SCI"), cutout(reference, FLAT_OF_DRAGONS, "SCI")
+    with fits.open(path) as hdus:
+        ours = cut(hdus, "SCI")
+    lit = (ours & DARK_RIM) == 0
+    rate = (dark - np.median(dark)) / DARK_S
+    hot = rate > HOT_RATE
+    bad, known = (ours & BAD) != 0, theirs != 0
+    for who, chosen in (("f2yaml only", bad & ~known & lit), ("DRAGONS only", known & ~bad & lit)):
+        dim = 0
+        for box, y, x in np.argwhere(chosen & ~hot):
+            near = flat[box, max(0, y - 1) : y + 2, max(0, x - 1) : x + 2]
+            level = (near.sum() - flat[box, y, x]) / (near.size - 1)
+            dim += bool(abs(flat[box, y, x] / level - 1) < LIKE_OTHERS)
+        found, warm = int(chosen.sum()), int((chosen & hot).sum())
+        yield Disputed(limits, who, found, warm, dim, found - warm - dim)
 
 
 # sources ------------------------------------------------------------------------------------
@@ -294,15 +336,16 @@ def aperture_noise(field: Field, radius: int) -> float:
     return spread(total / np.sqrt(noise))
 
 
-def block_rms(field: Field) -> float:
-    """Rms of the medians of blank sky in blocks, electron."""
+def block_rms(field: Field) -> tuple[float, float]:
+    """Rms of the medians of blank sky in blocks, about zero and about their mean, electron."""
     values = []
     for y in range(0, field.data.shape[0] - BLOCK_PIX + 1, BLOCK_PIX):
         for x in range(0, field.data.shape[1] - BLOCK_PIX + 1, BLOCK_PIX):
             at = (slice(y, y + BLOCK_PIX), slice(x, x + BLOCK_PIX))
             if field.blank[at].sum() > BLOCK_PIX**2 / 4:
                 values.append(np.median(field.data[at][field.blank[at]]))
-    return rms(np.array(values)) if values else float("nan")
+    found = np.array(values)
+    return (rms(found), float(found.std())) if values else (np.nan, np.nan)
 
 
 def star_light(field: Field, header: fits.Header, truth: Truth) -> tuple[float, float, int]:

@@ -32,6 +32,10 @@ WHY = {
     ("PRIMARY", "MJD-BEG"): "the same as Julian date",
     ("PRIMARY", "MJD-AVG"): "the same as Julian date",
     ("PRIMARY", "MJD-END"): "the same as Julian date",
+    ("PRIMARY", "UTEND"): "of a stack that of the last exposure; DRAGONS keeps that of the first",
+    ("PRIMARY", "NEXTEND"): "one extension more, SHARED",
+    ("SHARED", "whole HDU"): "the share of VAR that dark and flat brought in, which a sky takes "
+    "out again",
     ("PRIMARY", "ILLUMASK"): "which illumination mask was used",
     ("image", "RDNOISE"): "of the mean, 11.7 / sqrt(4); DRAGONS keeps that of one frame",
     ("HISTORY", "rows"): "DRAGONS also lists writeOutputs and storeProcessedDark, which are no "

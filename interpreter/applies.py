@@ -106,11 +106,11 @@ def check_applies(recipe: FlatRecipe, frames: Sequence[Frame]) -> None:
             problems=[
                 Problem(
                     f"recipe {recipe.name} is not for these frames: {reason}",
-                    f"{recipe.doc}" if recipe.doc else "its applies_to says so",
+                    recipe.doc if recipe.doc and not number else "its `applies_to` says so",
                     "change the list of inputs (`f2yaml typewalk` shows tags), or take another "
                     "recipe",
                 )
-                for reason in reasons
+                for number, reason in enumerate(reasons)
             ]
         )
 

@@ -6,7 +6,7 @@ the input frames is decided in `f2yaml.interpreter.planning`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -154,7 +154,7 @@ class Binder:
             try:
                 self.parameters[name] = Setting(convert_parameter(text, wanted), "--param")
             except Fault as fault:
-                what = f"--param {name}={text}: {fault.what}"
+                what = f"--param {name}={text}: `{name}` {fault.what}"
                 self.problems.append(Problem(what, fault.why, fault.fix))
 
     def _static(self, conditions: Sequence[Condition]) -> tuple[Condition, ...] | None:
@@ -411,7 +411,7 @@ class Binder:
                 problem = Problem(
                     f"{override}: {target} {verb} `{override.name}`",
                     "unknown names are refused, so that a typo cannot change the science unnoticed",
-                    did_you_mean(override.name, fields) or "`f2yaml show NAME` lists parameters",
+                    _meant(override.name, fields),
                 )
             self.problems.append(problem)
 
@@ -428,6 +428,17 @@ def passed(
     if len(targets) != 1 or targets[0] == source:
         return None
     return PassStep(source=source, target=targets[0], conditions=conditions)
+
+
+def _meant(name: str, fields: Iterable[str]) -> str:
+    """Return what to do about a name on the command line that no step takes."""
+    for word in (SKIP, WRITE):
+        if name and word.startswith(f"{name}_"):  # as the keys of YAML are called
+            return f"on the command line it is called `{word}`"
+    step, dot, rest = name.partition(".")
+    if dot:
+        return f"a colon parts step and name: -p {step}:{rest}=..."
+    return did_you_mean(name, fields) or "`f2yaml show NAME` lists parameters"
 
 
 def _name(flat: FlatDo) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 from f2yaml.schema.compose import read_recipe, shipped_everywhere, shown_path
 from f2yaml.schema.kinds import KINDS, mistaken, model_of
-from f2yaml.schema.problems import F2Error, Place, Problem, merged
+from f2yaml.schema.problems import F2Error, Place, Problem, did_you_mean, merged
 from f2yaml.schema.salvage import salvage
 from f2yaml.schema.source import Source, load
 
@@ -25,7 +25,13 @@ def problems_in(name: str | Path) -> list[Problem]:
     """
     path = Path(name)
     if not path.exists():
-        path = shipped_everywhere().get(str(name), path)
+        known = shipped_everywhere()
+        guess = did_you_mean(str(name), known) if not path.suffix else ""
+        if guess and str(name) not in known:
+            return [
+                Problem(f"{name}: no such file, nor a shipped name", "nothing can be read", guess)
+            ]
+        path = known.get(str(name), path)
     try:
         source = load(path, name=shown_path(path.absolute()), keep_going=True)
         kind = _kind(source)

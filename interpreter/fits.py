@@ -114,6 +114,7 @@ def _bad(path: Path, error: Exception) -> BadInput:
     if isinstance(error, FileNotFoundError):
         return BadInput(f"{path} does not exist", "it is listed as input", "check the name")
     reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    reason = reason.partition(" If this is really")[0]  # advice to programmers
     return BadInput(
         f"{path} cannot be read as FITS: {reason}",
         "a damaged or truncated file would give wrong pixels",

@@ -188,6 +188,12 @@ def _header(path: Path, stream: BinaryIO, *, first: bool) -> Header | None:
         block = stream.read(BLOCK)
         if not blocks:
             if first and not block.startswith(b"SIMPLE  ="):
+                if path.suffix in (".list", ".lis", ".txt"):
+                    raise BadInput(
+                        f"{path} is not a FITS file",
+                        "it is text, such as a list of files",
+                        f"write @{path.name} for the files of a list; else take it out",
+                    )
                 raise _bad(path, "is not a FITS file", "it does not begin with SIMPLE")
             if not first and not block.startswith(b"XTENSION"):
                 return None

@@ -160,16 +160,10 @@ def _overrides(base: FlatRecipe, overrides: Sequence[Override]) -> list[str]:
     for key, steps in _steps(base).items():
         primitive = find(str(steps[0].primitive.value))
         wanted = _wanted(key, primitive, overrides)
-        if len({step.place for step in steps}) > 1:
-            several.append(key)
-            if wanted:
-                raise RequestError(
-                    f"{base.name} has {len({s.place for s in steps})} steps called {key}",
-                    "an override in a recipe that extends another means one step",
-                    "write the copy with --flat, where each step can be set",
-                )
-        elif wanted:
+        if wanted:
             chosen[key] = wanted
+        elif len({step.place for step in steps}) > 1:
+            several.append(key)
     lines = ["override:" if chosen else "# override:"]
     for key, steps in _steps(base).items():
         if key not in several:
@@ -179,8 +173,8 @@ def _overrides(base: FlatRecipe, overrides: Sequence[Override]) -> list[str]:
     if several:
         words = ", ".join(several)
         lines += yamltext.comment(
-            f"Not here, as several steps bear these names: {words}. "
-            f"`f2yaml new NAME --from {base.name} --flat` writes each step out.",
+            f"Not here, as several steps bear these names: {words}. An override by such a name "
+            f"changes all of them; `f2yaml new NAME --from {base.name} --flat` writes each out.",
             0,
         )
     return lines

@@ -125,7 +125,9 @@ class Writer:
                 f"{len(names)} frames of stream {listed} would be written under "
                 f"{len(set(names))} names",
                 "one would overwrite the other",
-                "give the frames different names, or write them in separate runs",
+                "give the frames different names, or write them in separate runs"
+                if self.suffix is None or len(outputs) < 2
+                else "leave --suffix out: it takes the place of the suffixes that tell them apart",
             )
         return named
 

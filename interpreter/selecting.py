@@ -136,6 +136,11 @@ def _source(path: Path) -> Source:
     wanted = path.name if path.suffix == ".yaml" else f"{path.name}.yaml"
     if wanted in shipped:
         return load(path, shipped[wanted].read_text(encoding="utf-8"), wanted)
+    guess = did_you_mean(wanted, shipped).replace(".yaml", "")
+    if guess and not path.suffix:
+        raise RequestError(
+            f"no rules are named `{path}`", "it is no file, nor a shipped name", guess
+        )
     return load(path)
 
 

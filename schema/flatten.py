@@ -179,12 +179,20 @@ class Flattener:
     def _check_used(self, scope: Scope) -> None:
         if not self.complete:
             return
+        inherited = {name for part in scope.chain[:-1] for name in part.recipe.parameters}
         for name in scope.parameters:
             if name not in scope.used:
+                fix = f"refer to it as `${name}` in a step, or remove it"
+                if inherited and name not in inherited:
+                    listed = ", ".join(sorted(inherited))
+                    fix = did_you_mean(name, inherited) or (
+                        f"{scope.chain[-1].recipe.extends} has {listed}; what is a parameter of a "
+                        f"step goes under `override`, as `STEP: {{with: {{{name}: ...}}}}`"
+                    )
                 self._problem(
                     f"parameter `{name}` is not used",
                     "setting it would change nothing",
-                    f"refer to it as `${name}` in a step, or remove it",
+                    fix,
                     scope.places[name],
                 )
 
@@ -447,8 +455,13 @@ class Flattener:
 
     # --- override and insert ------------------------------------------------------------------
 
-    def _find(self, items: list[Item], key: str, where: Place) -> list[int]:
-        """Return the indices of the step that an id or a primitive's name means."""
+    def _find(
+        self, items: list[Item], key: str, where: Place, *, several: bool = False
+    ) -> list[int]:
+        """Return the indices of the steps that an id or a primitive's name means.
+
+        A name that stands for steps on several lines is refused unless `several`.
+        """
         does = [(i, item.step) for i, item in enumerate(items) if isinstance(item.step, FlatDo)]
         found = [(i, step) for i, step in does if step.id == key]
         if not found:
@@ -458,18 +471,18 @@ class Flattener:
             known |= {str(step.primitive.value) for _, step in does}
             self._problem(
                 f"no step is named `{key}`",
-                "a step is named by its id, or by its primitive if that occurs once",
+                "a step is named by its id or by its primitive",
                 did_you_mean(key, known) or "known are " + (", ".join(sorted(known)) or "none"),
                 where,
             )
         # a step of a file that is included twice is still one step
         places = list(dict.fromkeys(step.place for _, step in found))
-        if len(places) > 1:
+        if len(places) > 1 and not several:
             self._problem(
                 f"`{key}` names {len(places)} steps",
                 "they are at " + ", ".join(map(str, places)),
-                "give the step that is meant an `id`, and use that (of a shipped recipe, in a "
-                "copy: `f2yaml new`)",
+                "give the one that is meant an `id`, and use that; of a shipped recipe, "
+                "`f2yaml new NAME --from RECIPE --flat` writes every step out, to be changed there",
                 where,
             )
             return []
@@ -481,7 +494,7 @@ class Flattener:
         items = list(items)
         path = ("override", key)
         values = self._values(override.values, (*path, "with"), context, "override")
-        for index in self._find(items, key, context.place(path, key=True)):
+        for index in self._find(items, key, context.place(path, key=True), several=True):
             step = items[index].step
             assert isinstance(step, FlatDo)
             if override.skip is not None:

@@ -158,6 +158,14 @@ def load(
     return Source(name, value, file, problems, builder.places)
 
 
+_PLAIN_WORDS = (  # of the YAML library's messages
+    ("'<stream end>'", "the end of the file"),
+    ("end of stream", "end of the file"),
+    ("'<block mapping start>'", "a key"),
+    ("<block end>", "the next key"),
+)
+
+
 @dataclass(slots=True)
 class _Node:
     kind: type[NodeEvent]
@@ -201,6 +209,8 @@ class _Builder:
         line, column = (mark.line, mark.column) if mark is not None else (0, 0)
         place = self.lines.place(line, column)
         said = " ".join(str(error.problem or error.context or "not YAML").split())
+        for word, plain in _PLAIN_WORDS:
+            said = said.replace(word, plain)
         also: tuple[tuple[str, Place], ...] = ()
         if begin is not None and (begin.line, begin.column) != (line, column):
             also = (("what is not finished begins at", self.lines.place(begin.line, begin.column)),)
@@ -216,7 +226,10 @@ class _Builder:
             fix = "close the quote"
             (_, place), also = also[0], ()
         else:
-            fix = "check indentation, quotes and brackets here and in the line above"
+            fix = (
+                "check indentation, quotes and brackets here and in the line above; "
+                "each key ends with a colon and a blank"
+            )
         problem = Problem(
             f"not YAML: {said}", "the text cannot be divided into values", fix, place, also
         )
@@ -381,6 +394,15 @@ class _Builder:
         for key, part in zip(node.parts[::2], node.parts[1::2], strict=True):
             name = self.scalar(key) if key.kind is ScalarEvent else None
             if not isinstance(name, str):
+                if isinstance(name, int | float) and part.kind is ScalarEvent and not part.text:
+                    self.fail(
+                        key.start,
+                        f"`{printable(key.text)}` stands alone after a comma",
+                        "in braces a comma begins the next key",
+                        "write decimals with a point, as in 2.5; lists in brackets",
+                        self.place(key).width,
+                    )
+                    continue
                 shown = f"`{printable(key.text)}`" if key.text else "this key"
                 self.fail(
                     key.start,

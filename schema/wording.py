@@ -52,6 +52,10 @@ _BOUNDS = {
     "less_than": ("lt", "less than"),
     "less_than_equal": ("le", "at most"),
 }
+_ADDED = {
+    "f2yaml": "begin with the line `f2yaml: 1`",
+    "steps": "add `steps: [{do: ...}]`",
+}
 _LENGTHS = {
     "too_short": ("min_length", "at least", "entries"),
     "too_long": ("max_length", "at most", "entries"),
@@ -119,7 +123,7 @@ def _problem(detail: ErrorDetails, source: Source, model: type[BaseModel]) -> Pr
         return Problem(
             f"key `{missing}` is missing{_in(path)}",
             "it has no default",
-            f"add `{missing}: ...`",
+            _ADDED.get(missing, f"add `{missing}: ...`"),
             source.place(path),
         )
     if kind == "extra_forbidden":
@@ -139,7 +143,19 @@ def _problem(detail: ErrorDetails, source: Source, model: type[BaseModel]) -> Pr
             "rename it",
             source.place(path, key=True),
         )
-    return Problem(*explain(name, detail), where)
+    what, why, fix = explain(name, detail)
+    if (
+        path[:1] == ("parameters",)
+        and len(path) == 2
+        and isinstance(value, bool | int | float | str)
+    ):
+        fix = f"write `{{default: {_plainly(value)}}}`"
+    return Problem(what, why, fix, where)
+
+
+def _plainly(value: bool | int | float | str) -> str:
+    """Return a value as YAML spells it."""
+    return str(value).lower() if isinstance(value, bool) else printable(str(value))
 
 
 def explain(name: str, detail: ErrorDetails) -> tuple[str, str, str]:
@@ -232,6 +248,8 @@ def rewritten(value: object, wanted: str) -> str:
     if wanted == "text" and isinstance(value, bool | int | float):
         return f'quote it: "{str(value).lower() if isinstance(value, bool) else value}"'
     if wanted == "a list":
+        if isinstance(value, str) and value and re.fullmatch(r"[\w ,.-]+", value):
+            return f"write it in brackets, `[{value}]`, or one entry a line after `- `"
         return "write a list in brackets, or one entry a line after `- `"
     if wanted == "a mapping":
         if value is None:
@@ -331,10 +349,16 @@ def _unknown_key(
         )
     fix = _glued(key, known) or did_you_mean(key, known)
     listing = "known are " + ", ".join(known) if known else ""
-    if not fix and verb in ("do", "include"):
+    if not fix and "with" in known and (verb or "do" not in known):
         listing = (
             f"parameters stand under `with`, as in `with: {{{printable(key)}: ...}}`; {listing}"
         )
+    if path[:-1] == ("applies_to",) and not fix:
+        listing = (
+            f"criteria are a list under `all` or `any`, as in `all: [{{{printable(key)}: ...}}]`"
+        )
+    elif key in _VERBS and "steps" in known:
+        fix, listing = f"put it into a list, as in `steps: [{{{key}: ...}}]`", ""
     return Problem(
         f"unknown key `{printable(key)}`{_in(path[:-1])}",
         _STRICT,

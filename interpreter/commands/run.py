@@ -128,6 +128,11 @@ def run(args: argparse.Namespace) -> int:
 
         print_plan(session, plan, "json" if args.json else args.format, everything=args.verbose)
         return 0
+    if args.suffix is not None and len(plan.outputs) > 1:
+        from f2yaml.interpreter.forecast import forecast
+
+        # one suffix for several outputs: names that clash are refused before the work, not after
+        forecast(plan, session.writer(plan), session.jobs, session.max_memory)
     outcome = session.execute(plan)
     if args.quiet:  # a permitted shortfall is no progress
         for note in outcome.notes:

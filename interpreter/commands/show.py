@@ -88,7 +88,7 @@ def lookup(name: str) -> Shown:
     from f2yaml.interpreter.f2.descriptors import DESCRIPTORS
     from f2yaml.interpreter.f2.tags import ALL_TAGS
     from f2yaml.interpreter.registry import primitives
-    from f2yaml.schema.compose import shipped_everywhere
+    from f2yaml.schema.compose import shipped_everywhere, shipped_root
     from f2yaml.schema.problems import RequestError, did_you_mean
 
     known = {primitive.name: primitive for primitive in primitives()}
@@ -113,10 +113,15 @@ def lookup(name: str) -> Shown:
         )
     if name in ALL_TAGS:
         return _tag(name)
-    everything = {*known, *shipped, *DESCRIPTORS, *ALL_TAGS}
+    folders = (shipped_root() / kind for kind in ("rules", "scenarios"))
+    texts = {path.stem: path for folder in folders for path in folder.glob("*.yaml")}
+    if name in texts:  # the text is the best start for one's own
+        text = texts[name].read_text(encoding="utf-8").rstrip()
+        return Shown(text, {"document": name, "file": str(texts[name]), "text": text})
+    everything = {*known, *shipped, *DESCRIPTORS, *ALL_TAGS, *texts}
     raise RequestError(
         f"nothing is called `{name}`",
-        "it is no recipe, primitive, descriptor, tag or DQ value",
+        "it is no recipe, rules, scenario, primitive, descriptor, tag or DQ value",
         did_you_mean(name, everything) or "`f2yaml show` lists everything",
     )
 

@@ -208,18 +208,22 @@ def check_lamp(frames: Sequence[Frame], params: MakeLampFlat) -> list[str]:
         )
     for frame in flats[1:]:
         require_same(flats[0], frame, "filter_name", "read_mode", "lyot_stop", step="makeLampFlat")
-    require_equal_times([*flats, *darks], "makeLampFlat")
-    return [] if _is_thermal(flats[0]) else _check_lamps(flats, darks, params)
+    if _is_thermal(flats[0]):
+        require_equal_times([*flats, *darks], "makeLampFlat")
+        return []
+    require_equal_times(flats, "makeLampFlat")
+    name = flats[0].describe("filter_name", pretty=True)
+    unused = f"makeLampFlat: {name} flats are lamp-on minus lamp-off; darks are left out"
+    return [*([unused] if darks else []), *_check_lamps(flats, params)]
 
 
-def _check_lamps(flats: Sequence[Frame], darks: Sequence[Frame], params: MakeLampFlat) -> list[str]:
+def _check_lamps(flats: Sequence[Frame], params: MakeLampFlat) -> list[str]:
     """Check that there is a lamp-on and a lamp-off flat, and nothing else."""
     name = flats[0].describe("filter_name", pretty=True)
-    stray = [*darks, *(f for f in flats if not f.tags & {"LAMPON", "LAMPOFF"})]
+    stray = [f for f in flats if not f.tags & {"LAMPON", "LAMPOFF"}]
     if stray:
-        kind = "a dark" if darks else "a flat whose header has no state of the lamp"
         raise FrameMismatch(
-            f"{stray[0].name} is {kind}",
+            f"{stray[0].name} is a flat whose header has no state of the lamp",
             f"{name} flats are lamp-on minus lamp-off; it would have no part in that",
             "take it out of the list (GCALLAMP and GCALSHUT tell the state of the lamp)",
         )
@@ -263,8 +267,8 @@ def make_lamp_flat(
     In the K band the closed shutter's own warmth is the lamp and dark frames of the same exposure
     time give the zero level: the stack of all flats minus the stack of the darks among the inputs,
     or minus a processed dark where there are none. In the other bands it is the stack of the
-    lamp-on flats minus that of the lamp-off flats; each lamp-on flat is brought to their mean
-    level first, so that a drift of the lamp is not taken for an outlier.
+    lamp-on flats minus that of the lamp-off flats, and darks have no part in it; each lamp-on
+    flat is brought to their mean level first, so that a drift is not taken for an outlier.
 
     Parameters
     ----------

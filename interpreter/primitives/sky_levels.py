@@ -26,8 +26,8 @@ class Levels(Params):
     section: str | None = Field(
         None,
         pattern=r"^\[\d+:\d+,\d+:\d+\]$",
-        description="region where sky levels are compared, such as one free of a large object: "
-        "[x1:x2,y1:y2], from 1, ends included",
+        description="region x1:x2,y1:y2 in brackets where sky levels are compared, such as one "
+        "free of a large object; pixels from 1, ends included",
     )
 
 

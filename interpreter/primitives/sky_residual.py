@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from f2yaml.interpreter import algorithms
-from f2yaml.interpreter.algorithms.surface import Blocks
 from f2yaml.interpreter.engine import Engine, read_band
 from f2yaml.interpreter.frame import Frame
 from f2yaml.interpreter.pixels import Array, Planes
 from f2yaml.interpreter.primitives.sky_levels import Box
+
+if TYPE_CHECKING:
+    from f2yaml.interpreter.algorithms.surface import Blocks
 
 BLOCK_PIX = 64  # 11 arcsec: finer than what skies leave, coarser than the wings of stars
 #: Smallest share of the field that has to show sky.
@@ -112,7 +115,7 @@ def _sky_surfaces(
     rows = engine.map(some, starts)
     made: list[Array | None] = []
     for n in range(len(skies)):
-        blocks = Blocks(
+        blocks = algorithms.surface.Blocks(
             *(np.concatenate(parts) for parts in zip(*(r[n] for r in rows), strict=True))
         )
         usable, share = algorithms.surface.usable_blocks(blocks, BLOCK_PIX * _SKY_ROWS)

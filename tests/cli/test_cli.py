@@ -66,7 +66,7 @@ def test_help_of_every_command(f2yaml: Program, tmp_path: Path) -> None:
 
 
 def test_version_and_the_bare_name(f2yaml: Program, tmp_path: Path) -> None:
-    assert f2yaml("--version", cwd=tmp_path).stdout == "f2yaml 0.1.0\n"
+    assert f2yaml("--version", cwd=tmp_path).stdout == "f2yaml 0.2.0\n"
     done = f2yaml(cwd=tmp_path, check=False)
     assert done.returncode == 2
     assert done.stdout.startswith("usage: f2yaml")
@@ -125,7 +125,7 @@ print("all shown")
 def test_show_knows_every_name() -> None:
     """One process for all: what is shown does not depend on what was shown before."""
     everything = [p.name for p in primitives()] + list(shipped()) + list(DESCRIPTORS)
-    everything += [*sorted(ALL_TAGS), *map(str, MEANING), "0", "65535"]
+    everything += [*sorted(ALL_TAGS), *map(str, MEANING), "0", "65535", "f2_imaging", "tiny"]
     done = subprocess.run(
         [sys.executable, "-c", SHOW_ALL, json.dumps(everything)],
         capture_output=True,

@@ -362,6 +362,26 @@ def test_names_that_would_leave_the_folder(f2yaml: Program, tiny: Night, desk: P
     assert not list(desk.parent.glob("*.fits"))
 
 
+def test_one_suffix_for_two_outputs_is_refused_before_the_work(
+    f2yaml: Program, tiny: Night, desk: Path
+) -> None:
+    (desk / "two.yaml").write_text(
+        "f2yaml: 1\nname: two\ndoc: d\nsteps:\n  - {do: prepare}\n"
+        "  - {do: copyInputs, to: kept}\n"
+        "outputs:\n  main: {suffix: _a}\n  kept: {suffix: _b}\n"
+    )
+    words = ["run", "two.yaml", "--inputs", *tiny.darks_5s, "--suffix", "_x"]
+    done = f2yaml(*words, cwd=desk, check=False)
+    refused(done, 2, "would be written under 3 names", "leave --suffix out")
+    assert "prepare" not in done.stderr
+
+
+def test_a_list_without_its_sign(f2yaml: Program, tiny: Night, desk: Path) -> None:
+    (desk / "darks.list").write_text("\n".join(map(str, tiny.darks_5s)))
+    done = f2yaml("run", "--inputs", "darks.list", cwd=desk, check=False)
+    refused(done, 1, "darks.list is not a FITS file", "write @darks.list")
+
+
 # options ------------------------------------------------------------------------------------------
 @pytest.mark.parametrize(
     ("words", "texts"),
@@ -484,6 +504,7 @@ def test_inspection_goes_on_after_a_bad_file(f2yaml: Program, tiny: Night, desk:
         (["dataselect", "none.fits"], 2, ["none.fits does not exist"]),
         (["showd", "good.fits", "-d", "exposure_tme"], 2, ["did you mean `exposure_time`?"]),
         (["show", "skyCorect"], 2, ["nothing is called `skyCorect`", "did you mean `skyCorrect`?"]),
+        (["show", "f2_imagin"], 2, ["did you mean `f2_imaging`?"]),
         (["caldb", "add", "good.fits"], 1, ["good.fits is a raw file, not a processed"]),
         (["caldb", "list", "-d", "none.db"], 1, ["Unable to find calibration database file"]),
         (

@@ -164,6 +164,6 @@ def test_every_bad_parameter_at_once(f2yaml: Program, tiny: Night, desk: Path) -
         "-p stackFrames:nlow=1.5: `nlow` of stackFrames is the number 1.5",
         "-p nowhere=3: no step of the recipe has a parameter `nowhere`",
         "--param dilatoin=3: recipe ultradeep has no parameter `dilatoin`",
-        "--param time=-1: is the number -1.0\n  why:  it has to be greater than 0",
-        "--param min_skies=many: is text `many`",
+        "--param time=-1: `time` is the number -1.0\n  why:  it has to be greater than 0",
+        "--param min_skies=many: `min_skies` is text `many`",
     )

@@ -157,6 +157,8 @@ def test_a_setting_of_the_wrong_type_or_range(bench: Bench) -> None:
         ("addOne:amout=2", "addOne has no parameter `amout`", "did you mean `amount`?"),
         ("amout=2", "no step of the recipe has a parameter `amout`", "did you mean `amount`?"),
         ("tell:amount=2", "tell has no parameter `amount`", "lists parameters"),
+        ("addOne.amount=2", "no step of the recipe has a parameter", "-p addOne:amount="),
+        ("addOne:skip=True", "addOne has no parameter `skip`", "called `skip_primitive`"),
         ("skip_primitive=True", "-p skip_primitive=True names no step", "STEP:skip_primitive"),
         ("addOne:skip_primitive=1", "it is neither True nor False", "write True or False"),
     ],
@@ -177,7 +179,7 @@ def test_an_unknown_recipe_parameter(bench: Bench) -> None:
     assert problem.why == "its parameters are `time`"
     assert problem.fix == "did you mean `time`?"
     bad = only(bench, text, param=["time=-3"])
-    assert bad.what == "--param time=-3: is the number -3.0"
+    assert bad.what == "--param time=-3: `time` is the number -3.0"
     assert bad.why == "it has to be greater than 0"
 
 

@@ -13,6 +13,7 @@ from f2yaml.interpreter.newrecipe import recipe_text
 from f2yaml.interpreter.plan import CallStep, PassStep
 from f2yaml.interpreter.settings import parse_overrides
 from f2yaml.schema.compose import load_recipe, shipped_everywhere
+from f2yaml.schema.flat import FlatDo
 
 SHIPPED = sorted(shipped_everywhere())
 
@@ -137,6 +138,17 @@ def test_chosen_values_are_written_into_a_flat_copy() -> None:
     assert all((s.write is not None) == (s.primitive.name == "stackFrames") for s in made)
 
 
+def test_a_choice_for_several_steps_of_a_name_reaches_all(here: Path) -> None:
+    words = ["-p", "transferAttribute:skip_primitive=true", "-p", "skyCorrect:lsigma=2.5"]
+    assert main(["new", "mine", "--from", "ultradeep", *words]) == 0
+    steps = [s for s in load_recipe(here / "mine.yaml").steps if isinstance(s, FlatDo)]
+    named = [s for s in steps if s.primitive.value == "transferAttribute"]
+    assert len({s.place for s in named}) > 1
+    assert all(s.skip for s in named)
+    skies = [s.values["lsigma"].value for s in steps if s.primitive.value == "skyCorrect"]
+    assert skies == [2.5, 2.5, 2.5]
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -144,7 +156,6 @@ def test_chosen_values_are_written_into_a_flat_copy() -> None:
         (["ultradeep", "--from", "ultradeep"], "give it another name"),
         (["2fast"], "2fast cannot be the name of a recipe"),
         (["mine", "-p", "stackFrames:hsigmaa=3"], "did you mean `hsigma`?"),
-        (["mine", "--from", "ultradeep", "-p", "skyCorrect:lsigma=3"], "2 steps called skyCorrect"),
         (["nowhere/mine"], "name a file in a folder that you can write to"),
         (["mine", "--param", "tim=3"], "did you mean `time`?"),
     ],

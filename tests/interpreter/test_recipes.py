@@ -53,7 +53,7 @@ FIRST_MASKS = [
 FIRST_PASS = [
     "copyInputs main>flat_corrected",
     "separateSky main>main,sky",
-    "? count(main) == count(sky)",
+    "? count(main) == count(flat_corrected)",
     *FIRST_MASKS,
     "associateSky main>main",
     "skyCorrect main>main",
@@ -373,11 +373,12 @@ def test_ultradeep_is_its_three_parts_in_turn() -> None:
     assert steps("ultradeep") == parts
 
 
+@pytest.mark.parametrize("last", [1, -1])  # -1: as many frames of the target as skies
 def test_ultradeep_stops_where_some_frames_are_sky_only(
-    calls: list[Call], library: Library, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    last: int, calls: list[Call], library: Library, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def apart(streams: Any, params: Any) -> dict[str, Sequence[Frame]]:
-        return {"objects": streams["from"][:1], "skies": streams["from"][1:]}
+        return {"objects": streams["from"][:last], "skies": streams["from"][1:]}
 
     monkeypatch.setitem(
         registry._REGISTRY,

@@ -145,9 +145,9 @@ def test_headers_tell_what_was_combined() -> None:
             r"4 s, .* 2 s",
         ),
         (
-            lambda: [flat(9, on=True), flat(1, on=False), flat(1, on=True, OBSTYPE="DARK")],
+            lambda: [flat(9, on=True), flat(1, on=False), flat(1, on=True, GCALSHUT="")],
             FrameMismatch,
-            "is a dark",
+            "no state of the lamp",
         ),
         (lambda: [flat(9, on=True), flat(1, on=False, band="H")], FrameMismatch, "filter_name"),
         (lambda: [flat(1, on=True), flat(5, on=False)], FrameMismatch, "the lamp gives -4 e-"),
@@ -165,6 +165,14 @@ def test_lamp_on_flats_alone_are_taken_where_that_is_asked_for() -> None:
     assert_allclose(made(frames, lamp_on_only=True).data, 1000, rtol=1e-6)
     (note,) = check_lamp(frames, MakeLampFlat(lamp_on_only=True))
     assert "no lamp-off J flats" in note
+
+
+def test_darks_have_no_part_in_lamp_on_minus_lamp_off_whatever_their_exposure_time() -> None:
+    flats = [flat(900, on=True), flat(1100, on=True), flat(100, on=False)]
+    dark = frame(np.ones((4, 4)), OBSTYPE="DARK", EXPTIME=60.0, name="S20200107S9998_x.fits")
+    assert_array_equal(made([dark, *flats]).data, made(flats).data)
+    (note,) = check_lamp([dark, *flats], MakeLampFlat())
+    assert "darks are left out" in note
 
 
 def test_a_processed_dark_is_wanted_unless_darks_of_that_time_are_listed() -> None:

@@ -339,6 +339,15 @@ def test_override_of_a_step_included_twice_changes_both(write: Write) -> None:
     assert [step.values["x"].value for step in does(load_recipe(top))] == [2, 2]
 
 
+def test_override_by_name_changes_all_steps_by_id_one(write: Write) -> None:
+    base = "steps: [{do: b, with: {x: 1}}, {do: b, id: second, with: {x: 1}}]\n"
+    write("base.yaml", base)
+    top = write("r.yaml", "extends: base.yaml\noverride: {b: {with: {x: 2}}}\n")
+    assert [step.values["x"].value for step in does(load_recipe(top))] == [2, 2]
+    write("r.yaml", "extends: base.yaml\noverride: {second: {with: {x: 2}}}\n")
+    assert [step.values["x"].value for step in does(load_recipe(top))] == [1, 2]
+
+
 def test_insert(write: Write) -> None:
     write("part.yaml", "steps: [{do: b}]\n")
     write(
@@ -433,10 +442,11 @@ FAULTS = [
      [("r.yaml:4:12", "no step is named `stackFrame`", "did you mean `stackFrames`?"),
       ("r.yaml:4:38", "no step is named `nix`",
        "known are resampleToCommonFrame, stackFrames")]),
-    ("extends: base/stack.yaml\nsteps: [{do: stackFrames}]\noverride: {stackFrames: {skip: true}}",
-     [("r.yaml:5:12", "`stackFrames` names 2 steps",
-       "give the step that is meant an `id`, and use that (of a shipped recipe, in a copy: "
-       "`f2yaml new`)")]),
+    ("extends: base/stack.yaml\nsteps: [{do: stackFrames}]\n"
+     "insert: [{after: stackFrames, steps: [{do: a}]}]",
+     [("r.yaml:5:18", "`stackFrames` names 2 steps",
+       "give the one that is meant an `id`, and use that; of a shipped recipe, `f2yaml new NAME "
+       "--from RECIPE --flat` writes every step out, to be changed there")]),
     ("extends: base/stack.yaml\ninsert: [{after: stackframes, steps: [{do: a}]}]",
      [("r.yaml:4:18", "no step is named `stackframes`", "did you mean `stackFrames`?")]),
     ("steps: [{do: a, id: x}, {do: b, id: x}]",

@@ -17,7 +17,7 @@ from f2yaml.schema.problems import Place
 CORPUS = Path(__file__).parent.parent / "corpus"
 DOCUMENTS = sorted(path.stem for path in CORPUS.glob("*.yaml"))
 #: Documents of which one message would not tell all.
-SEVERAL = {"indentation_of_output": 2, "two_faults": 3}
+SEVERAL = {"indentation_of_output": 2, "insert_without_steps": 2, "two_faults": 3}
 
 spec = importlib.util.spec_from_file_location("rewrite", CORPUS / "rewrite.py")
 assert spec is not None

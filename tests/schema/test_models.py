@@ -133,7 +133,9 @@ def test_version() -> None:
     assert refused("", "f2yaml: true\nname: r\n") == [
         ("1:9+4", "`f2yaml` is `true`", "write a whole number")
     ]
-    assert refused("", "name: r\n") == [("1:1+1", "key `f2yaml` is missing", "add `f2yaml: ...`")]
+    assert refused("", "name: r\n") == [
+        ("1:1+1", "key `f2yaml` is missing", "begin with the line `f2yaml: 1`")
+    ]
 
 
 def test_empty_document() -> None:

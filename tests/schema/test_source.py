@@ -108,7 +108,7 @@ TRAPS = [
     ("a: " + "9" * 41, ("1:4", "the number has more than 40 digits")),
     ("{x: ${a}}", ("1:6", "not YAML: expected ',' or '}', but got '{'")),
     ("a: b: c", ("1:5", "not YAML: mapping values are not allowed here")),
-    ("a: 'x", ("1:4", "not YAML: found unexpected end of stream")),
+    ("a: 'x", ("1:4", "not YAML: found unexpected end of the file")),
     ("a: @x", ("1:4", "not YAML: found character '@' that cannot start any token")),
 ]  # fmt: skip
 
