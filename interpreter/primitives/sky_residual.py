@@ -16,8 +16,11 @@ if TYPE_CHECKING:
     from f2yaml.interpreter.algorithms.surface import Blocks
 
 BLOCK_PIX = 64  # 11 arcsec: finer than what skies leave, coarser than the wings of stars
-#: Smallest share of the field that has to show sky.
+#: Smallest share of blocks that have to show sky in sky frames.
 FREE = 0.6
+#: Smallest share of pixels without light for a surface in the frame itself. Where stars hide more,
+#: those too faint to be masked lie everywhere between them, and the surface would follow them.
+CLEAR = 0.9
 _ROWS = 64
 #: Pixels this bright [sigma], and those this near to them [pix], are no sky, whatever masks say.
 _BRIGHT, _NEAR_PIX = 3.5, 5.0
@@ -276,9 +279,10 @@ def _flatten_one(planes: Planes, objmask: Array | None, order: int) -> str:
     """Subtract the surface of one frame; return why not, or nothing."""
     assert objmask is not None
     blocks = _blocks(planes, objmask)
-    usable, share = algorithms.surface.usable_blocks(blocks, BLOCK_PIX * BLOCK_PIX)
-    if share < FREE:
-        return f"objects leave under {FREE:.0%} of the field"
+    clean = blocks.clean.sum()
+    if clean < CLEAR * (clean + blocks.covered.sum()):
+        return f"objects leave under {CLEAR:.0%} of the field"
+    usable, _ = algorithms.surface.usable_blocks(blocks, BLOCK_PIX * BLOCK_PIX)
     shape = (planes.data.shape[0], planes.data.shape[1])
     fitted = algorithms.surface.fit_surface(blocks, usable, BLOCK_PIX, shape, order)
     if fitted is None:
