@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict
 class Params(BaseModel):
     """Base of all parameter models: strict, frozen, unknown names refused."""
 
-    model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid", defer_build=True)
 
 
 Streams = Mapping[str, Sequence[Frame]]

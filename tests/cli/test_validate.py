@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
-import resource
 import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-from command_line import PROGRAM, Program
-from f2yaml.schema.compose import shipped_everywhere, shipped_root
+from command_line import Program
+from f2yaml.schema.compose import shipped_root
 
 HEAVY = {"numba", "astropy", "sep", "scipy", "PIL", "rich", "sqlite3"}
 
@@ -30,21 +27,6 @@ def test_validate_imports_nothing_heavy() -> None:
     imported = set(json.loads(done.stdout.splitlines()[-1].replace("'", '"')))
     assert "numpy" in imported
     assert not imported & HEAVY
-
-
-@pytest.mark.full
-@pytest.mark.parametrize("name", sorted(shipped_everywhere()))
-def test_validate_takes_under_a_second(name: str, tmp_path: Path) -> None:
-    """Processor time, the least of three: what a machine with nothing else to do takes."""
-    environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
-    environment["PYTHONPYCACHEPREFIX"] = str(Path(tmp_path).parent / "compiled")
-    spent = []
-    for _ in range(4):  # the first compiles
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        subprocess.run([PROGRAM, "validate", name], check=True, env=environment, cwd=tmp_path)
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        spent.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
-    assert min(spent[1:]) < 1.0
 
 
 def test_names_files_and_folders(f2yaml: Program, desk: Path) -> None:
