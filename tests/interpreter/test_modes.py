@@ -234,6 +234,7 @@ def test_assessment_without_stack_agrees_with_the_truth(night: Path) -> None:
         titled(result, title) for title in ("Image quality", "Positions", "Zero points")
     )
     (skies,) = titled(result, "Sky background")
+    errors: list[float] = []
     for n, frame_truth in enumerate(truth["frames"]):
         for found in widths:  # before and after sky subtraction; 3 to 5 stars of 2 per cent each
             assert found[n]["fwhm_pix"] == pytest.approx(frame_truth["fwhm"], rel=0.03)
@@ -242,8 +243,9 @@ def test_assessment_without_stack_agrees_with_the_truth(night: Path) -> None:
         assert places[0][n]["moved_north"] == pytest.approx(-north, abs=0.01)
         assert abs(places[1][n]["moved_east"]) + abs(places[1][n]["moved_north"]) < 0.02
         zeropoint = truth["zp"] + 2.5 * np.log10(frame_truth["trans"])
-        for found in points:  # 3 to 6 stars, some faint, each good to 0.03 mag
-            assert found[n]["of_total_light"] == pytest.approx(zeropoint, abs=0.04)
+        for found in points:  # 3 to 6 stars, some faint, each good to 0.03 mag: worst of twelve
+            assert found[n]["of_total_light"] == pytest.approx(zeropoint, abs=0.05)
+            errors.append(found[n]["of_total_light"] - zeropoint)
         sky = frame_truth["sky"] * frame_truth["exptime"]  # before the glow of the telescope
         assert skies[n]["level"] == pytest.approx(sky, rel=0.02)
         made = read_frame(night / result["products"][n])
@@ -255,6 +257,7 @@ def test_assessment_without_stack_agrees_with_the_truth(night: Path) -> None:
         stamps = {"MEASREIQ", "MEASREBG", "MEASRECC", "ASTRMTRY", "ADDRECAT", "SUBSKY"}
         assert stamps <= set(made.phu)
         assert "stars.csv" in {row.filename for row in made.provenance}
+    assert np.median(errors) == pytest.approx(0, abs=0.01)
 
 
 def test_assessment_of_the_stack(night: Path) -> None:
