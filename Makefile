@@ -26,6 +26,7 @@ types: $(BIN)/f2yaml
 test: lint types
 	$(BIN)/f2yaml validate recipes/*.yaml recipes/*/*.yaml
 	$(BIN)/python -m pytest -m 'not full' --cov --cov-report=term:skip-covered --cov-fail-under=85
+	$(BIN)/python benchmarks/speed.py --quick
 
 test-all: lint types
 	$(BIN)/f2yaml validate recipes/*.yaml recipes/*/*.yaml

@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 import sqlite3
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -33,6 +34,9 @@ LAYOUT: Final = 1
 _MAGIC: Final = b"SQLite format 3\x00"
 _APPLICATION: Final = int.from_bytes(b"F2YC", "big")
 _TIMEOUT_S: Final = 30.0
+#: Age of a change from which on a checksum is remembered.
+_SETTLED_NS: Final = 2_000_000_000
+_CHECKSUMS: Final[dict[tuple[Path, int, int, int], str]] = {}
 
 _TABLE: Final = """
 CREATE TABLE calibration (
@@ -95,7 +99,7 @@ class Entry:
         if status.st_mtime_ns == self.mtime_ns:
             return "present"
         try:
-            return "present" if checksum(self.path) == self.sha256 else "altered"
+            return "present" if _checksum_of(self.path, status) == self.sha256 else "altered"
         except OSError:
             return "missing"
 
@@ -104,6 +108,21 @@ def checksum(path: Path) -> str:
     """Return the SHA-256 of a file's bytes in hexadecimal."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _checksum_of(path: Path, status: os.stat_result) -> str:
+    """Return the checksum of a file that is asked for once for each frame, read but once.
+
+    A file that was changed a moment ago is read again: it may change once more within the
+    resolution of the file system's clock.
+    """
+    key = (path, status.st_ino, status.st_size, status.st_mtime_ns)
+    if key not in _CHECKSUMS:
+        found = checksum(path)
+        if time.time_ns() - status.st_mtime_ns < _SETTLED_NS:
+            return found
+        _CHECKSUMS[key] = found
+    return _CHECKSUMS[key]
 
 
 def read_product(file: Path, *, origin: str, force: bool = False) -> Entry:
@@ -309,7 +328,7 @@ class CalibrationDatabase:
         return self.path.parent / stored
 
     def _entry(self, row: tuple[object, ...]) -> Entry:
-        path, name, size, mtime_ns, digest, caltype, time, keys, mode, origin, entered = row
+        path, name, size, mtime_ns, digest, caltype, taken, keys, mode, origin, entered = row
         try:
             parsed = json.loads(str(keys))
         except json.JSONDecodeError as error:
@@ -321,7 +340,7 @@ class CalibrationDatabase:
             mtime_ns=int(str(mtime_ns)),
             sha256=str(digest),
             type=str(caltype),
-            time=None if time is None else str(time),
+            time=None if taken is None else str(taken),
             mode=str(mode),
             origin=str(origin),
             entered=str(entered),

@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Final
@@ -166,6 +166,10 @@ class Calibrations:
     configuration: Configuration
     cwd: Path
     mode: str = "sq"
+    #: What databases were found to hold, by file and type: all frames of a run ask the same.
+    _known: dict[tuple[Path, str], list[Entry]] = field(
+        default_factory=dict, repr=False, compare=False
+    )
 
     @classmethod
     def from_config(
@@ -211,8 +215,10 @@ class Calibrations:
             asked.append(choice.path)
             if choice.built_in and not choice.path.exists():
                 continue
-            entries = CalibrationDatabase.open(choice.path).candidates(caltype)
-            fresh = [entry for entry in entries if entry.path not in seen]
+            key = choice.path, caltype
+            if key not in self._known:
+                self._known[key] = CalibrationDatabase.open(choice.path).candidates(caltype)
+            fresh = [entry for entry in self._known[key] if entry.path not in seen]
             seen.update(entry.path for entry in fresh)
             fresh.sort(key=lambda entry: preference(frame, entry.keys))
             ranked += [self._candidate(frame, e, choice.path) for e in fresh]
@@ -278,6 +284,7 @@ class Calibrations:
         if entry.type != caltype:
             raise _wrong_type(path, caltype, entry.type)
         stored = []
+        self._known.clear()
         for choice in self.configuration.databases:
             if choice.store:
                 make = CalibrationDatabase.create if choice.built_in else CalibrationDatabase.open

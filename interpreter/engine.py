@@ -10,7 +10,6 @@ import itertools
 import shutil
 import tempfile
 import threading
-import weakref
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -19,11 +18,14 @@ from typing import Any, TypeVar
 
 import numpy as np
 from f2yaml.interpreter.frame import Frame
+from f2yaml.interpreter.memory import Pool
 from f2yaml.interpreter.pixels import (
     Array,
-    FilePlane,
+    Chain,
     InMemory,
     OnDisk,
+    Overlay,
+    Pixels,
     Planes,
     evaluate,
 )
@@ -61,14 +63,18 @@ class Engine:
         self.band_rows = band_rows
         self._scratch_parent = scratch
         self._scratch: Path | None = None
-        self._held = 0
+        self._pool = Pool(max_memory)
         self._lock = threading.Lock()
         self._numbers = itertools.count()
+        #: Told the share done of a `map`, from any thread.
+        self.on_progress: Callable[[float], None] | None = None
 
     # work -----------------------------------------------------------------------------------
-    def bands(self, rows: int, bytes_per_row: int) -> list[tuple[int, int]]:
+    def bands(
+        self, rows: int, bytes_per_row: int, band_bytes: int = BAND_BYTES
+    ) -> list[tuple[int, int]]:
         """Cut `rows` into bands whose inputs stay within a fixed share of memory."""
-        step = self.band_rows or max(1, min(rows, BAND_BYTES // max(1, bytes_per_row)))
+        step = self.band_rows or max(1, min(rows, band_bytes // max(1, bytes_per_row)))
         if not self.band_rows:
             step = min(step, max(1, -(-rows // (2 * self.jobs))))
         return [(start, min(start + step, rows)) for start in range(0, rows, step)]
@@ -76,30 +82,46 @@ class Engine:
     def map(self, function: Callable[[T], R], items: Iterable[T]) -> list[R]:
         """Apply `function` to each item, in threads; results in the order of the items."""
         work = list(items)
+        told = self._counted(function, len(work))
         if self.jobs == 1 or len(work) < 2:
-            return [function(item) for item in work]
+            return [told(item) for item in work]
         with ThreadPoolExecutor(min(self.jobs, len(work))) as pool:
-            return list(pool.map(function, work))
+            return list(pool.map(told, work))
+
+    def _counted(self, function: Callable[[T], R], total: int) -> Callable[[T], R]:
+        """Return the function with word of its progress, where somebody listens."""
+        tell = self.on_progress
+        if tell is None:
+            return function
+        done = itertools.count(1)  # counting is one step: safe in threads
+
+        def counted(item: T) -> R:
+            made = function(item)
+            tell(next(done) / total)
+            return made
+
+        return counted
 
     # memory ---------------------------------------------------------------------------------
     def empty(self, shape: Sequence[int], dtype: Any) -> Array:
         """Return an array to fill: in memory while there is room, else in a scratch file."""
-        kind = np.dtype(dtype)
-        size = int(np.prod(shape)) * kind.itemsize
-        if self._reserve(size):
-            array: Array = np.empty(tuple(shape), kind)
-            weakref.finalize(array, self._release, size)
+        array = self._pool.empty(shape, dtype)
+        if array is not None:
             return array
         path = self._scratch_file()
-        mapped = np.memmap(path, kind, "w+", shape=tuple(shape))
+        mapped = np.memmap(path, np.dtype(dtype), "w+", shape=tuple(shape))
         path.unlink()  # the mapping keeps the pages; nothing is left behind
         return mapped
 
     def settle(self, frame: Frame) -> Frame:
-        """Compute the planes of a frame that are not yet, and keep them where there is room."""
-        if isinstance(frame.pixels, InMemory | OnDisk):
+        """Compute the planes of a frame that are not yet, and keep them where there is room.
+
+        A chain that is one pass over the counts stays what it is: rows are computed when asked for.
+        """
+        base = frame.pixels.base if isinstance(frame.pixels, Overlay) else frame.pixels
+        if isinstance(base, InMemory | OnDisk) or (isinstance(base, Chain) and base.joined):
             return frame
-        return replace(frame, pixels=InMemory(evaluate(frame.pixels, self.empty)))
+        return self._computed(frame)
 
     def held(self, frame: Frame) -> Frame:
         """Return the frame with planes that random rows can be read from cheaply.
@@ -107,40 +129,18 @@ class Engine:
         Planes in memory and native scratch files are; compressed, foreign or computed ones are
         settled first.
         """
-        if isinstance(frame.pixels, InMemory):
+        base = frame.pixels.base if isinstance(frame.pixels, Overlay) else frame.pixels
+        if isinstance(base, InMemory) or (isinstance(base, OnDisk) and base.native):
             return frame
-        if isinstance(frame.pixels, OnDisk) and frame.pixels.native:
-            return frame
-        return replace(frame, pixels=InMemory(evaluate(frame.pixels, self.empty)))
+        return self._computed(frame)
 
-    def spool(self, frame: Frame) -> Frame:
-        """Return the frame with its planes in a file, to hand over to another process."""
-        if isinstance(frame.pixels, OnDisk):
-            return frame
-        whole = frame.pixels.whole()
-        path = self._scratch_file()
-        planes: list[FilePlane | None] = []
-        with path.open("wb") as file:
-            for plane in whole:
-                if plane is None:
-                    planes.append(None)
-                    continue
-                planes.append(FilePlane(str(path), file.tell(), plane.dtype.str, plane.shape))
-                np.ascontiguousarray(plane).tofile(file)
-        pixels = OnDisk(tuple(planes))
-        weakref.finalize(pixels, path.unlink, missing_ok=True)
-        return replace(frame, pixels=pixels)
-
-    def _reserve(self, size: int) -> bool:
-        with self._lock:
-            if self._held + size > self.max_memory:
-                return False
-            self._held += size
-            return True
-
-    def _release(self, size: int) -> None:
-        with self._lock:
-            self._held -= size
+    def _computed(self, frame: Frame) -> Frame:
+        """Return the frame with its planes in memory or scratch files, object masks packed."""
+        pixels = frame.pixels
+        if isinstance(pixels, Overlay) and set(pixels.planes) == {"objmask"}:
+            held: Pixels = InMemory(evaluate(pixels.base, self.empty))
+            return replace(frame, pixels=Overlay(held, pixels.planes))
+        return replace(frame, pixels=InMemory(evaluate(pixels, self.empty)))
 
     def _scratch_file(self) -> Path:
         with self._lock:
@@ -151,7 +151,8 @@ class Engine:
             return self._scratch / f"{next(self._numbers)}.planes"
 
     def close(self) -> None:
-        """Remove the scratch files."""
+        """Remove the scratch files, and let go of memory that is not in use."""
+        self._pool.clear()
         if self._scratch is not None:
             shutil.rmtree(self._scratch, ignore_errors=True)
             self._scratch = None

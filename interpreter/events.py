@@ -35,6 +35,13 @@ class FrameDone:
 
 
 @dataclass(frozen=True, slots=True)
+class StepAdvanced:
+    """A step that works on all frames together has done this share of what it is at."""
+
+    share: float
+
+
+@dataclass(frozen=True, slots=True)
 class StepFinished:
     """Step `number` is done: frames that came out, seconds it took, one figure of health."""
 
@@ -48,6 +55,13 @@ class StepFinished:
 @dataclass(frozen=True, slots=True)
 class Noted:
     """A permitted shortfall, for the summary and the header."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Announced:
+    """Something to know while waiting; it says nothing of the result."""
 
     text: str
 
@@ -78,8 +92,10 @@ Event = (
     RunStarted
     | StepStarted
     | FrameDone
+    | StepAdvanced
     | StepFinished
     | Noted
+    | Announced
     | FileWritten
     | TableMade
     | RunFinished

@@ -21,11 +21,12 @@ from typing import Any
 import numpy as np
 from astropy.io import fits
 from f2yaml.interpreter import refcat as refcats
-from f2yaml.interpreter.algorithms.detect import UNITS
+from f2yaml.interpreter.algorithms.catalog import UNITS
 from f2yaml.interpreter.errors import BadInput, OutputError
 from f2yaml.interpreter.frame import Frame, HistoryRow, ProvenanceRow
 from f2yaml.interpreter.headers import Headers
 from f2yaml.interpreter.pixels import (
+    DTYPES,
     PLANES,
     Array,
     FilePlane,
@@ -50,14 +51,6 @@ _EXTENSION = {
 }
 #: Planes that DRAGONS does not have, written behind those that it has.
 _OURS = ("COVERAGE", "SHARED")
-_DTYPE = {
-    "data": np.float32,
-    "variance": np.float32,
-    "mask": np.uint16,
-    "objmask": np.uint8,
-    "coverage": np.uint16,
-    "shared": np.uint8,
-}
 
 
 def read_frame(path: Path) -> Frame:
@@ -218,7 +211,7 @@ def _plane(path: Path, hdu: fits.ImageHDU, plane: str, in_memory: bool) -> Any:
         if size < need:
             raise ValueError(_truncated(size, need))
     simple = stored is not None and (unsigned or (zero == 0 and scale == 1))
-    wanted = _DTYPE[plane]
+    wanted = DTYPES[plane]
     exact = simple and (
         (plane == "data" and bitpix in (32, -32, 16))
         or (plane == "variance" and bitpix == -32)

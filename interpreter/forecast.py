@@ -339,6 +339,30 @@ def forecast(plan: Plan, writer: Writer, jobs: int, max_memory: int) -> Forecast
     )
 
 
+def weights(plan: Plan) -> dict[int, float]:
+    """Return what each step is expected to cost on one core (s), by its number.
+
+    As `forecast`, but without a look at any header but one: how many frames a step chooses is not
+    known then, and each frame is taken to have all others for its sky.
+    """
+    shape = _shape(plan.inputs[0])
+    mpix = shape[0] * shape[1] / 1e6
+    counts = {"main": len(plan.inputs)}
+    found: dict[int, float] = {}
+    for step in plan.steps:
+        if not all(holds(condition, plan.parameters, counts) for condition in step.conditions):
+            continue
+        if isinstance(step, PassStep):
+            counts[step.target] = counts.get(step.source, 0)
+        elif isinstance(step, CallStep):
+            read = counts.get(step.source, 0)
+            cost = cost_of(step.primitive.name, shipped=not step.primitive.package)
+            found[step.number] = estimate.seconds_of(cost, read, mpix, max(0, read - 1))
+            one = isinstance(step.primitive, Group) and step.primitive.makes is not None
+            counts |= dict.fromkeys(step.targets, min(read, 1) if one else read)
+    return found
+
+
 def _shape(frame: Frame) -> tuple[int, int]:
     """Return the shape (ny, nx) of a frame by its header."""
     return int(frame.sci["NAXIS2"]), int(frame.sci["NAXIS1"])

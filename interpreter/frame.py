@@ -8,10 +8,13 @@ from functools import cached_property
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from f2yaml.interpreter.algorithms.tan import Tan
+from f2yaml.interpreter.cards import Card, Cards
 from f2yaml.interpreter.errors import BadInput, FrameMismatch
 from f2yaml.interpreter.f2.names import with_suffix
 from f2yaml.interpreter.headers import Headers
+from f2yaml.interpreter.packed import Packed
 from f2yaml.interpreter.pixels import (
     PLANES,
     Array,
@@ -20,13 +23,12 @@ from f2yaml.interpreter.pixels import (
     Pixels,
     Planes,
     mapped,
+    plane_of,
 )
 from f2yaml.interpreter.wcs import cards_of, tan_of
 
 if TYPE_CHECKING:
     from astropy.io.fits import Header
-
-Card = Any  # a value, or (value, comment)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,27 +97,29 @@ class Frame:
     @property
     def data(self) -> Array:
         """The science plane, complete and read-only."""
-        return self.pixels.whole().data
+        data = plane_of(self.pixels, "data")
+        assert data is not None
+        return data
 
     @property
     def variance(self) -> Array | None:
         """The variance plane, or None."""
-        return self.pixels.whole().variance if self.has("variance") else None
+        return plane_of(self.pixels, "variance")
 
     @property
     def mask(self) -> Array | None:
         """The DQ plane, or None."""
-        return self.pixels.whole().mask if self.has("mask") else None
+        return plane_of(self.pixels, "mask")
 
     @property
     def objmask(self) -> Array | None:
         """The object mask (0 or 1), or None."""
-        return self.pixels.whole().objmask if self.has("objmask") else None
+        return plane_of(self.pixels, "objmask")
 
     @property
     def coverage(self) -> Array | None:
         """How many exposures each pixel of a stack is made of, or None."""
-        return self.pixels.whole().coverage if self.has("coverage") else None
+        return plane_of(self.pixels, "coverage")
 
     def has(self, plane: str) -> bool:
         """Whether the frame has a plane of this name."""
@@ -181,16 +185,23 @@ class Frame:
         dropped; those not named stay as they are.
         """
         planes: dict[str, Any] = {n: changes.pop(n) for n in PLANES if n in changes}
+        if planes.get("objmask") is not None:
+            planes["objmask"] = Packed(planes["objmask"])
+        for plane in planes.values():
+            if isinstance(plane, np.ndarray):
+                plane.flags.writeable = False
         if planes:
-            for plane in planes.values():
-                if plane is not None:
-                    plane.flags.writeable = False
-            held = isinstance(self.pixels, InMemory)
-            if held or not (self.pixels.present - planes.keys()):
-                old = self.pixels.whole() if held else Planes(planes["data"])
-                changes["pixels"] = InMemory(old._replace(**planes))
-            else:
-                changes["pixels"] = Overlay(self.pixels, planes)
+            base, over = self.pixels, planes
+            if isinstance(self.pixels, Overlay):
+                base, over = self.pixels.base, {**self.pixels.planes, **planes}
+            measured = {n: p for n, p in over.items() if n != "objmask"}
+            if "data" in measured and not (base.present - over.keys()):
+                base = InMemory(Planes(**measured))
+                over = {n: p for n, p in over.items() if n == "objmask"}
+            elif measured and isinstance(base, InMemory):
+                base = InMemory(base.planes._replace(**measured))
+                over = {n: p for n, p in over.items() if n == "objmask"}
+            changes["pixels"] = Overlay(base, over) if over else base
         return replace(self, **changes)
 
     def map_rows(
@@ -228,15 +239,8 @@ class Frame:
 
 
 def _with_cards(header: Header, cards: Mapping[str, Card]) -> Header:
-    if not cards:
-        return header
-    changed = header.copy()
-    for key, value in cards.items():
-        if value is None:
-            changed.remove(key, ignore_missing=True, remove_all=True)
-        else:
-            changed[key] = value
-    return changed
+    # Reads like a header, which is all that anyone does with those of a frame.
+    return Cards(header, cards) if cards else header
 
 
 def joint_provenance(frames: Iterable[Frame]) -> tuple[ProvenanceRow, ...]:

@@ -7,17 +7,29 @@ functions only see arrays.
 
 from __future__ import annotations
 
+import os
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
+from f2yaml.interpreter.packed import Packed
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
 PlaneName = Literal["data", "variance", "mask", "objmask", "coverage", "shared"]
 PLANES: tuple[PlaneName, ...] = ("data", "variance", "mask", "objmask", "coverage", "shared")
+DTYPES: Mapping[str, Any] = {
+    "data": np.float32,
+    "variance": np.float32,
+    "mask": np.uint16,
+    "objmask": np.uint8,
+    "coverage": np.uint16,
+    "shared": np.uint8,
+}
 
 
 class Planes(NamedTuple):
@@ -112,11 +124,18 @@ class FilePlane:
         """Return rows `start` to `stop` in native byte order."""
         kind = np.dtype(self.dtype)
         width = int(np.prod(self.shape[1:]))
-        with Path(self.path).open("rb") as file:
-            file.seek(self.offset + start * width * kind.itemsize)
-            stored = np.fromfile(file, kind, (stop - start) * width)
-        if stored.size != (stop - start) * width:
-            raise OSError(f"{self.path} ends before row {stop}")
+        stored = np.empty((stop - start) * width, kind)
+        view = stored.view(np.uint8).data
+        about = _path(self.path).stat()
+        # Another file under this name is opened anew; the old one stays open while it is read.
+        file = _descriptor(self.path, about.st_dev, about.st_ino, about.st_mtime_ns)
+        done = 0
+        while done < len(view):
+            at = self.offset + start * width * kind.itemsize + done
+            count = os.preadv(file.number, [view[done:]], at)
+            if count == 0:
+                raise OSError(f"{self.path} ends before row {stop}")
+            done += count
         if not kind.isnative:
             stored = stored.byteswap(inplace=True).view(kind.newbyteorder("="))
         if self.unsigned:
@@ -132,6 +151,27 @@ class FilePlane:
     def mapped(self) -> Array:
         """Return the plane as a view of the file, read as its pages are touched."""
         return np.memmap(self.path, self.dtype, "r", self.offset, self.shape)
+
+
+class _Descriptor:
+    """An open file, closed when nobody uses it any more."""
+
+    def __init__(self, path: str) -> None:
+        self.number = os.open(path, os.O_RDONLY)
+
+    def __del__(self) -> None:
+        if hasattr(self, "number"):
+            os.close(self.number)
+
+
+@lru_cache(maxsize=1024)
+def _path(path: str) -> Path:
+    return Path(path)
+
+
+@lru_cache(maxsize=64)
+def _descriptor(path: str, *identity: int) -> _Descriptor:
+    return _Descriptor(path)
 
 
 @dataclass(frozen=True, slots=True, weakref_slot=True)
@@ -167,10 +207,10 @@ class OnDisk:
 
 @dataclass(frozen=True, slots=True)
 class Overlay:
-    """Another source with some planes replaced, added or dropped (None)."""
+    """Another source with some planes replaced, added or dropped (None); object masks packed."""
 
     base: Pixels
-    planes: Mapping[str, Array | None]
+    planes: Mapping[str, Array | Packed | None]
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -187,7 +227,37 @@ class Overlay:
         return self.base.rows(start, stop)._replace(**over)  # type: ignore[arg-type]
 
     def whole(self) -> Planes:
-        return self.base.whole()._replace(**self.planes)  # type: ignore[arg-type]
+        over = {n: None if p is None else np.asarray(p) for n, p in self.planes.items()}
+        return self.base.whole()._replace(**over)  # type: ignore[arg-type]
+
+
+class Recent:
+    """Another source that remembers, for each thread, the rows it was asked for last.
+
+    For calibrations, whose rows all frames want one after the other: they need not be in memory.
+    """
+
+    def __init__(self, base: Pixels) -> None:
+        self.base = base
+        self._last = threading.local()
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.base.shape
+
+    @property
+    def present(self) -> frozenset[str]:
+        return self.base.present
+
+    def rows(self, start: int, stop: int) -> Planes:
+        if getattr(self._last, "key", None) != (start, stop):
+            self._last.planes = self.base.rows(start, stop)
+            self._last.key = (start, stop)
+        planes: Planes = self._last.planes
+        return planes
+
+    def whole(self) -> Planes:
+        return self.base.whole()
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,15 +279,121 @@ class Computed:
         return evaluate(self)
 
 
-def mapped(
-    base: Pixels, function: Callable[[Planes, int, int], Planes], present: frozenset[str]
-) -> Computed:
+#: Planes of some rows, with the numbers of the first row and of that after the last, to others.
+RowFunction = Callable[[Planes, int, int], Planes]
+
+
+@runtime_checkable
+class Joinable(Protocol):
+    """A row function that can do the work of those before it as well, in one pass."""
+
+    def __call__(self, planes: Planes, start: int, stop: int) -> Planes:
+        """Return the rows of the planes that come out."""
+
+    def joined(self, before: tuple[RowFunction, ...]) -> RowFunction | None:
+        """Return one function that does what `before` and this one do, bit for bit, or None."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """Row functions applied to a source, one after the other, when rows are asked for.
+
+    Nothing is kept: rows that are asked for twice are computed twice, which for the usual chain
+    from raw counts to calibrated electrons costs no more than fresh memory would. `work` is what
+    is done, which may be fewer functions than there are links.
+    """
+
+    base: Pixels
+    links: tuple[RowFunction, ...]
+    present: frozenset[str]
+    work: tuple[RowFunction, ...]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.base.shape
+
+    def into(self, start: int, stop: int, out: Planes) -> Planes:
+        """Return rows like `rows`, in the arrays of `out` if the last function can fill them.
+
+        Such a function has a method `into` with `out` as its last argument.
+        """
+        planes = self.base.rows(start, stop)
+        for function in self.work[:-1]:
+            planes = function(planes, start, stop)
+        last = self.work[-1]
+        fill = getattr(last, "into", None)
+        made: Planes = last(planes, start, stop) if fill is None else fill(planes, start, stop, out)
+        return made
+
+    @property
+    def joined(self) -> bool:
+        """Whether all links are done in one pass, which is no dearer than reading its result."""
+        return len(self.work) < len(self.links) and len(self.work) == 1
+
+    def rows(self, start: int, stop: int) -> Planes:
+        planes = self.base.rows(start, stop)
+        for function in self.work:
+            planes = function(planes, start, stop)
+        return planes.freeze()
+
+    def whole(self) -> Planes:
+        return evaluate(self)
+
+
+def plane_of(
+    pixels: Pixels, name: PlaneName, start: int = 0, stop: int | None = None
+) -> Array | None:
+    """Return one plane, or rows of it; no other is computed for one that lies on top."""
+    while isinstance(pixels, Overlay):
+        if name in pixels.planes:
+            plane = pixels.planes[name]
+            whole = start == 0 and stop is None and isinstance(plane, np.ndarray)
+            return plane if plane is None or whole else plane[start:stop]  # type: ignore[return-value]
+        pixels = pixels.base
+    if name not in pixels.present:
+        return None
+    if start == 0 and stop is None:
+        return getattr(pixels.whole(), name)  # type: ignore[no-any-return]
+    last = pixels.shape[0] if stop is None else stop
+    return getattr(pixels.rows(start, last), name)  # type: ignore[no-any-return]
+
+
+def mapped(base: Pixels, function: RowFunction, present: frozenset[str]) -> Chain:
     """Return the source whose rows are `function` (rows of `base`, start, stop)."""
+    before, work = (base.links, base.work) if isinstance(base, Chain) else ((), ())
+    joined = function.joined(before) if isinstance(function, Joinable) else None
+    source = base.base if isinstance(base, Chain) else base
+    work = (*work, function) if joined is None else (joined,)
+    return Chain(source, (*before, function), present, work)
 
-    def compute(start: int, stop: int) -> Planes:
-        return function(base.rows(start, stop), start, stop)
 
-    return Computed(base.shape, present, compute)
+def rows_into(pixels: Pixels, start: int, stop: int, out: Planes) -> Planes:
+    """Return rows of a source, in the arrays of `out` where it has the planes.
+
+    Parameters
+    ----------
+    pixels : Pixels
+    start, stop : int
+    out : Planes
+        Arrays to fill, C-contiguous; those for planes that the source lacks stay as they are.
+    """
+    over: dict[str, Array | None] = {}
+    while isinstance(pixels, Overlay):
+        over = {n: None if p is None else p[start:stop] for n, p in pixels.planes.items()} | over
+        pixels = pixels.base
+    if isinstance(pixels, Chain):
+        made = pixels.into(start, stop, out)
+    else:
+        made = pixels.rows(start, stop)
+    made = made._replace(**over)  # type: ignore[arg-type]
+    filled: list[Array | None] = []
+    for plane, target in zip(made, out, strict=True):
+        if plane is None or target is None or plane is target:
+            filled.append(plane)
+        else:
+            target[:] = plane
+            filled.append(target)
+    return Planes(*filled)  # type: ignore[arg-type]
 
 
 BAND_ROWS = 32  # 32 x 2048 float32 is 256 KiB: the planes of a band fit in a second-level cache

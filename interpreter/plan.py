@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from f2yaml.interpreter.frame import Frame
-from f2yaml.interpreter.registry import AnyPrimitive, Params
+from f2yaml.interpreter.registry import AnyPrimitive, BetweenStreams, Params
 from f2yaml.schema.compose import Condition, FlatRecipe, Ref
 from f2yaml.schema.predicate import evaluate
 from f2yaml.schema.problems import Place, RequestError
@@ -64,6 +64,14 @@ class CallStep:
         """Number, name and place, for messages."""
         return f"step {self.number} {self.primitive.name} ({self.place})"
 
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """Streams that it looks at."""
+        more: tuple[str, ...] = ()
+        if isinstance(self.primitive, BetweenStreams):
+            more = self.primitive.reads + (self.targets if self.primitive.updates else ())
+        return (self.source, *more)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PassStep:
@@ -73,6 +81,11 @@ class PassStep:
     target: str
     conditions: tuple[Condition, ...]
 
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """Streams that it looks at."""
+        return (self.source,)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequireStep:
@@ -81,6 +94,11 @@ class RequireStep:
     condition: Condition
     because: str
     conditions: tuple[Condition, ...]
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """Streams whose frames it looks at; their number is remembered."""
+        return ()
 
 
 BoundStep = CallStep | PassStep | RequireStep

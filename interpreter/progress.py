@@ -3,24 +3,33 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
-from typing import Self, TextIO
+from types import MappingProxyType, TracebackType
+from typing import TYPE_CHECKING, Final, Self, TextIO
 
 from f2yaml.interpreter.errors import OutputError
+from f2yaml.interpreter.estimate import size_in_words
 from f2yaml.interpreter.events import (
+    Announced,
     Event,
     FileWritten,
     FrameDone,
     Noted,
     RunFinished,
     RunStarted,
+    StepAdvanced,
     StepFinished,
-    StepStarted,
 )
+from f2yaml.interpreter.liveview import LiveView, largest_memory
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
-from rich.progress import Progress as Bars
+
+if TYPE_CHECKING:
+    from rich.live import Live
+
+#: How often the live line is drawn [1/s].
+_REFRESH: Final = 4
+_NONE: Final[Mapping[int, float]] = MappingProxyType({})
 
 
 class Progress:
@@ -34,16 +43,25 @@ class Progress:
         File that gets a line for everything, appended.
     stream : text stream
         Where progress goes; a live view only if it is a terminal.
+    weights : mapping of int to float
+        Expected time of each step, by its number, for the time that is left.
     """
 
-    def __init__(self, *, quiet: bool, verbose: bool, log: Path | None, stream: TextIO) -> None:
+    def __init__(
+        self,
+        *,
+        quiet: bool,
+        verbose: bool,
+        log: Path | None,
+        stream: TextIO,
+        weights: Mapping[int, float] = _NONE,
+    ) -> None:
         self.quiet, self.verbose = quiet, verbose
         self._log_path = log
         self._log: TextIO | None = None
         self._console = Console(file=stream, highlight=False)
-        self._live = self._console.is_terminal and not quiet
-        self._bars: Bars | None = None
-        self._tasks: dict[int, object] = {}
+        self._view = LiveView(weights) if self._console.is_terminal and not quiet else None
+        self._live: Live | None = None
         self._total = 0
 
     def __enter__(self) -> Self:
@@ -56,16 +74,18 @@ class Progress:
                     "--log asks for it",
                     "name another file",
                 ) from error
-        if self._live:
-            self._bars = Bars(
-                TextColumn("[progress.description]{task.description}"),
-                BarColumn(bar_width=24),
-                MofNCompleteColumn(),
-                TimeElapsedColumn(),
+        if self._view is not None:
+            from rich.live import Live
+
+            self._live = Live(
+                self._view,
                 console=self._console,
+                refresh_per_second=_REFRESH,
                 transient=True,
+                redirect_stdout=False,
+                redirect_stderr=False,
             )
-            self._bars.start()
+            self._live.start()
         return self
 
     def __exit__(
@@ -74,22 +94,24 @@ class Progress:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._bars is not None:
-            self._bars.stop()
+        if self._live is not None:
+            self._live.stop()
         if self._log is not None:
             if error is not None:
                 self._record(f"FAILED: {error}")
             self._log.close()
 
     def show(self, event: Event) -> None:
-        """Show one event."""
+        """Show one event; those of a step at work may come from any thread."""
+        if self._view is not None:
+            self._view.take(event)
+        if isinstance(event, StepAdvanced):
+            return
         text = self._text(event)
         if text is not None:
             self._record(text)
             if not self.quiet and (self.verbose or not isinstance(event, FrameDone)):
                 self._console.print(text, markup=False, soft_wrap=True)
-        if self._bars is not None:
-            self._move(event)
 
     def _text(self, event: Event) -> str | None:
         match event:
@@ -104,23 +126,18 @@ class Progress:
                 return line.rstrip()
             case Noted():
                 return f"note: {event.text}"
+            case Announced():
+                return event.text
             case FileWritten():
                 return f"wrote {event.path}"
             case RunFinished():
-                return f"done in {event.seconds:.1f} s"
+                seen = 0 if self._view is None else self._view.peak
+                peak = size_in_words(max(seen, largest_memory()))
+                return f"done in {event.seconds:.1f} s, with up to {peak} of memory"
             case FrameDone():
                 return f"        {event.name}" if self.verbose else None
             case _:
                 return None
-
-    def _move(self, event: Event) -> None:
-        assert self._bars is not None
-        if isinstance(event, StepStarted):
-            self._tasks[event.number] = self._bars.add_task(event.name, total=event.frames)
-        elif isinstance(event, FrameDone):
-            self._bars.advance(self._tasks[event.number])  # type: ignore[arg-type]
-        elif isinstance(event, StepFinished):
-            self._bars.remove_task(self._tasks.pop(event.number))  # type: ignore[arg-type]
 
     def _record(self, text: str) -> None:
         if self._log is not None:

@@ -115,12 +115,7 @@ class Primitive:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PerFrame(Primitive):
-    """``(Frame, P, *, resources) -> Frame``; mapped over a stream, order and number are kept.
-
-    `holds_gil` says that threads do not help, so that the executor gives it processes.
-    """
-
-    holds_gil: bool = False
+    """``(Frame, P, *, resources) -> Frame``; mapped over a stream, order and number are kept."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,7 +172,6 @@ def per_frame(
     suffix: str = "",
     stamps: Sequence[str] = (),
     guard: bool = False,
-    holds_gil: bool = False,
     check: Check | None = None,
     takes: Takes = "any",
 ) -> Callable[[F], F]:
@@ -186,7 +180,7 @@ def per_frame(
     def record(function: F) -> F:
         common = _common(name, function, suffix, stamps, guard)
         common["takes"] = takes
-        _register(PerFrame(**common, check=check, holds_gil=holds_gil))
+        _register(PerFrame(**common, check=check))
         return function
 
     return record

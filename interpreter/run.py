@@ -5,10 +5,8 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, as_completed
-from contextlib import ExitStack
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field, replace
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, assert_never
 
@@ -21,6 +19,7 @@ from f2yaml.interpreter.events import (
     Noted,
     RunFinished,
     RunStarted,
+    StepAdvanced,
     StepFinished,
     StepStarted,
     TableMade,
@@ -28,11 +27,11 @@ from f2yaml.interpreter.events import (
 from f2yaml.interpreter.fits import checksum, read_frame
 from f2yaml.interpreter.frame import Frame, HistoryRow, ProvenanceRow
 from f2yaml.interpreter.headers import utc_now
-from f2yaml.interpreter.pixels import InMemory, OnDisk, Overlay
-from f2yaml.interpreter.plan import CallStep, PassStep, Plan, RequireStep, holds, unmet
+from f2yaml.interpreter.pixels import OnDisk, Recent
+from f2yaml.interpreter.plan import BoundStep, CallStep, PassStep, Plan, RequireStep, holds, unmet
 from f2yaml.interpreter.products import Writer
 from f2yaml.interpreter.refcat import Catalogue, read_catalogue
-from f2yaml.interpreter.registry import BetweenStreams, Group, PerFrame, Reported, find
+from f2yaml.interpreter.registry import BetweenStreams, Group, PerFrame, Reported
 from f2yaml.interpreter.resources import FROM_RUNNER, TABLES
 from f2yaml.interpreter.sources import Unread
 from f2yaml.schema.compose import Condition
@@ -52,12 +51,10 @@ class Calibrations:
         self._tables: dict[Path, Catalogue] = {}
 
     def frame(self, path: Path) -> Frame:
-        """Return the frame in `path`, in memory, with its checksum."""
+        """Return the frame in `path` with its checksum; frames ask for the same rows in turn."""
         if path not in self._frames:
             frame = read_frame(path)
-            self._frames[path] = replace(
-                frame, pixels=InMemory(frame.pixels.whole()), md5=checksum(path)
-            )
+            self._frames[path] = replace(frame, pixels=Recent(frame.pixels), md5=checksum(path))
         return self._frames[path]
 
     def table(self, path: Path) -> Catalogue:
@@ -88,6 +85,7 @@ class Execution:
     notes: list[str] = field(default_factory=list)
     _decisions: dict[int, bool] = field(default_factory=dict)
     _opened: dict[Path, Frame] = field(default_factory=dict)
+    _past: dict[str, int] = field(default_factory=dict)  # sizes of streams let go
 
     def events(self) -> Iterator[Event]:
         """Run the plan, yielding what happens."""
@@ -113,8 +111,16 @@ class Execution:
                     yield from self._call(chain)
                 case _:
                     assert_never(step)
+            if any(isinstance(left, CallStep) for left in steps):
+                self._forget(steps)
         yield from self.writer.products(self.plan.outputs, self.streams, self.notes)
         yield RunFinished(time.monotonic() - begun)
+
+    def _forget(self, left: Sequence[BoundStep]) -> None:
+        """Let go of the frames of streams that no step left and no output reads."""
+        wanted = set(self.plan.outputs) | {name for step in left for name in step.reads}
+        for name in self.streams.keys() - wanted:
+            self._past[name] = len(self.streams.pop(name))
 
     # conditions -----------------------------------------------------------------------------
     def _decided(self, condition: Condition) -> bool:
@@ -125,7 +131,7 @@ class Execution:
         return self._decisions[condition.block]
 
     def _counts(self) -> dict[str, int]:
-        return {name: len(frames) for name, frames in self.streams.items()}
+        return self._past | {name: len(frames) for name, frames in self.streams.items()}
 
     def _require(self, step: RequireStep) -> None:
         counts = self._counts()
@@ -139,7 +145,6 @@ class Execution:
             isinstance(step, CallStep)
             and isinstance(step.primitive, PerFrame)
             and isinstance(last.primitive, PerFrame)
-            and last.primitive.holds_gil == step.primitive.holds_gil
             and not step.conditions
             and last.targets == step.targets == (step.source,)
         )
@@ -287,17 +292,11 @@ class Execution:
         self, chain: list[CallStep], frames: Sequence[Frame]
     ) -> Generator[Event, None, tuple[Frame, ...]]:
         """Run a chain of per-frame steps on every frame; returns the new stream."""
-        primitive = chain[0].primitive
-        assert isinstance(primitive, PerFrame)
         for frame in frames:  # read the calibrations once, before threads ask for them
             for step in chain:
                 self.calibrations.of(step, frame)
-        if primitive.holds_gil and self.engine.jobs > 1 and len(frames) > 1:
-            work = self._in_processes(chain, frames)
-        else:
-            work = self._in_threads(chain, frames)
         done: dict[int, Frame] = {}
-        for index, frame, files in work:
+        for index, frame, files in self._in_threads(chain, frames):
             done[index] = frame
             yield from files
             for step in chain:
@@ -316,34 +315,6 @@ class Execution:
                     yield waiting[future], *future.result()
             except BaseException:
                 pool.shutdown(cancel_futures=True)
-                raise
-
-    def _in_processes(self, chain: list[CallStep], frames: Sequence[Frame]) -> Iterator[Done]:
-        context = get_context("forkserver")
-        context.set_forkserver_preload(["f2yaml.interpreter.primitives.sources"])
-        step = chain[0]
-        assert len(chain) == 1
-        with ExitStack() as stack:
-            pool = stack.enter_context(
-                ProcessPoolExecutor(min(self.engine.jobs, len(frames)), mp_context=context)
-            )
-            waiting = {}
-            for index, frame in enumerate(frames):
-                loaded = self._loaded(frame, step)
-                spooled = self.engine.spool(loaded)
-                future = pool.submit(run_one, step.primitive.name, step.params, spooled)
-                waiting[future] = (index, loaded, spooled)
-            try:
-                for future in as_completed(waiting):
-                    index, loaded, _ = waiting[future]
-                    made, start, stop = future.result()
-                    waiting[future] = (index, loaded, loaded)  # the scratch file can go
-                    frame = self._stamped(_taken_over(made, loaded), step, start, stop)
-                    yield index, frame, self._written(frame, step)
-            except BaseException as error:
-                pool.shutdown(cancel_futures=True)
-                if isinstance(error, F2Error):
-                    raise error.at(step.where) from error
                 raise
 
     def _chained(self, chain: list[CallStep], frame: Frame) -> tuple[Frame, list[FileWritten]]:
@@ -370,20 +341,6 @@ class Execution:
         return [] if step.write is None else [self.writer.intermediate(frame, step.write)]
 
 
-def run_one(name: str, params: Any, frame: Frame) -> tuple[Frame, str, str]:
-    """Run one per-frame primitive in a worker process; returns the frame and both times."""
-    start = utc_now()
-    made: Frame = find(name).function(frame, params)
-    return made, start, utc_now()
-
-
-def _taken_over(made: Frame, source: Frame) -> Frame:
-    """Put the planes that a worker made on top of the planes that stayed here."""
-    assert isinstance(made.pixels, Overlay)
-    assert isinstance(made.pixels.base, OnDisk)
-    return replace(made, pixels=source.with_(**made.pixels.planes).pixels)
-
-
 def _health(frames: Sequence[Frame], step: CallStep) -> str:
     if step.primitive.name != "detectSources" or not frames:
         return ""
@@ -398,9 +355,11 @@ def execute(
 ) -> Execution:
     """Run a plan, telling `listener` what happens; scratch files are removed in any case."""
     execution = Execution(plan, engine, writer)
+    engine.on_progress = lambda share: listener(StepAdvanced(share))
     try:
         for event in execution.events():
             listener(event)
     finally:
+        engine.on_progress = None
         engine.close()
     return execution

@@ -11,13 +11,15 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from f2yaml.interpreter.algorithms import compiling
 from f2yaml.interpreter.calibrations import Calibrations, user_calibrations
 from f2yaml.interpreter.config import load_config
 from f2yaml.interpreter.engine import GIB, Engine
 from f2yaml.interpreter.errors import F2Error, Problem, RequestError
-from f2yaml.interpreter.events import Event, FileWritten, Noted, TableMade
+from f2yaml.interpreter.events import Announced, Event, FileWritten, Noted, TableMade
 from f2yaml.interpreter.f2.tags import refuse_or_warn
 from f2yaml.interpreter.fits import check_layout
+from f2yaml.interpreter.forecast import weights
 from f2yaml.interpreter.frame import Frame
 from f2yaml.interpreter.plan import Plan
 from f2yaml.interpreter.planning import bind
@@ -156,13 +158,15 @@ class Session:
             verbose=self.args.verbose,
             log=self.args.log,
             stream=sys.stderr,
+            weights=weights(plan),
         ) as progress:
 
             def listen(event: Event) -> None:
                 outcome.take(event)
                 progress.show(event)
 
-            execute(plan, engine, writer, listen)
+            with compiling.told(lambda text: progress.show(Announced(text))):
+                execute(plan, engine, writer, listen)
         return outcome
 
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         resample,
         saturation,
         sky,
+        sky_subtract,
         surface,
         weighted,
     )
@@ -47,6 +48,7 @@ __all__ = [
     "resample",
     "saturation",
     "sky",
+    "sky_subtract",
     "surface",
     "weighted",
 ]

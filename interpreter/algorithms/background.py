@@ -88,9 +88,9 @@ def background(
         fitted = _fit_rounds(x, again)
         if fitted is not None:
             return Level(*fitted, True)
-    ordered = np.sort(x[::again].astype(np.float64))
+    ordered = np.sort(x[::again])
     kept = _clip(ordered, 2.0, 2)
-    return Level(_median(kept), float(np.std(kept)), not gaussian)
+    return Level(_median(kept), _scatter(kept), not gaussian)
 
 
 def sample(
@@ -154,7 +154,7 @@ def sky_factor(
     Spec 8.5, 15.8.
     """
     both = np.isfinite(science) & np.isfinite(sky)
-    s, b = science[both].astype(np.float64), sky[both].astype(np.float64)
+    s, b = science[both].astype(np.float32), sky[both].astype(np.float32)
     if background is not None:
         return _solve(s, b, threshold, background)
     try:
@@ -208,7 +208,7 @@ def _solve(s: Values, b: Values, threshold: float, level: Background) -> float:
         raise _no_level("sky frame")
     factor = 0.0
     for _ in range(MAX_STEPS):
-        step = level(s - factor * b) / reference
+        step = level(s - np.float32(factor) * b) / reference
         if not math.isfinite(step):
             raise _no_level("science frame")
         factor += step
@@ -222,7 +222,7 @@ def _bisect(s: Values, b: Values, threshold: float, level: Background, start: fl
     reach = max(abs(start), threshold)
     low, high = start - reach, start + reach
     for _ in range(MAX_STEPS):
-        if level(s - low * b) >= 0 >= level(s - high * b):
+        if level(s - np.float32(low) * b) >= 0 >= level(s - np.float32(high) * b):
             break
         reach *= 2
         low, high = start - reach, start + reach
@@ -234,7 +234,7 @@ def _bisect(s: Values, b: Values, threshold: float, level: Background, start: fl
         )
     while high - low > threshold:
         centre = 0.5 * (low + high)
-        if level(s - centre * b) >= 0:
+        if level(s - np.float32(centre) * b) >= 0:
             low = centre
         else:
             high = centre
@@ -249,7 +249,7 @@ def _median(ordered: Values) -> float:
 def _clip(ordered: Values, limit: float, rounds: int) -> Values:
     """Clip sorted values around their median, at most `rounds` times."""
     for _ in range(rounds):
-        centre, sigma = _median(ordered), float(np.std(ordered))
+        centre, sigma = _median(ordered), _scatter(ordered)
         low = int(np.searchsorted(ordered, centre - limit * sigma, "left"))
         high = int(np.searchsorted(ordered, centre + limit * sigma, "right"))
         if high - low in (0, len(ordered)):
@@ -261,8 +261,8 @@ def _clip(ordered: Values, limit: float, rounds: int) -> Values:
 def _fit_rounds(x: Values, again: int) -> tuple[float, float] | None:
     """Fit, select around the fit, and fit again until the mean settles; None if it fails."""
     ordered = np.sort(x)
-    start = _clip(ordered.astype(np.float64), 5.0, 5)
-    mu, sigma = _median(start), float(np.std(start))
+    start = _clip(ordered, 5.0, 5)
+    mu, sigma = _median(start), _scatter(start)
     if sigma == 0:
         return mu, 0.0  # most values are equal: nothing to fit
     for _ in range(ROUNDS):
@@ -282,6 +282,27 @@ def _fit_rounds(x: Values, again: int) -> tuple[float, float] | None:
         if moved < SETTLED * sigma:
             break
     return mu, sigma
+
+
+@kernel
+def _scatter(values):  # type: ignore[no-untyped-def]
+    """Return the standard deviation of values about their mean, in double precision."""
+    n = values.size
+    reference = np.float64(values[n // 2])
+    sums, squares = np.zeros(8), np.zeros(8)
+    whole = n - n % 8
+    for k in range(0, whole, 8):
+        part = values[k : k + 8]
+        for t in range(8):
+            d = np.float64(part[t]) - reference
+            sums[t] += d
+            squares[t] += d * d
+    for k in range(whole, n):
+        d = np.float64(values[k]) - reference
+        sums[0] += d
+        squares[0] += d * d
+    mean = sums.sum() / n
+    return math.sqrt(max(squares.sum() / n - mean * mean, 0.0))
 
 
 @kernel

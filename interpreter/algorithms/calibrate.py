@@ -270,6 +270,7 @@ def calibrate(
     flat: Planes | None = None,
     limit: float = WELL_DEPTH,
     out: Planes | None = None,
+    share: Share | None = None,
 ) -> Planes:
     """Do `level_flags`, `to_electrons`, `noise_variance`, `linearize`, dark and flat in one pass.
 
@@ -280,15 +281,17 @@ def calibrate(
     gain : float
         Electrons per adu.
     read_noise : float
-        Electrons, of one coadd.
+        Electrons, of the frame with all its coadds.
     saturation, nonlinear : float
-        Levels of one coadd [adu].
+        Levels of the frame with all its coadds [adu].
     coefficients, coadds, limit
         As for `linearize`.
     dark, flat : Planes, shape (ny, nx), or None
         Dark in electrons; flat near 1.
     out : Planes, optional
         C-contiguous arrays to fill.
+    share : uint8, shape (ny, nx), optional
+        C-contiguous array to fill with what `subtracted_share` and `divided_share` give.
 
     Returns
     -------
@@ -304,21 +307,68 @@ def calibrate(
         planes = (np.empty(shape, np.float32), np.empty(shape, np.float32))
         out = Planes(*planes, np.empty(shape, np.uint16))
     assert all(p.shape == raw.shape and p.flags.c_contiguous for p in out)
-    none = Planes(np.empty(0, np.float32), np.empty(0, np.float32), np.empty(0, np.uint16))
-    levels = (np.float32(nonlinear * coadds), np.float32(saturation * coadds))
-    noise = (np.float32(read_noise**2 * coadds), np.float32(1))
-    _calibrate(
-        _flat(raw),
-        none.mask if static_mask is None else _flat(static_mask),
-        levels,
-        np.float32(gain),
-        noise,
-        _curve(coefficients, 1.0, coadds, limit),
-        none if dark is None else _flat_planes(dark),
-        none if flat is None else _flat_planes(flat),
-        _flat_planes(out),
+    settings = settings_of(
+        gain=gain,
+        read_noise=read_noise,
+        saturation=saturation,
+        nonlinear=nonlinear,
+        coefficients=coefficients,
+        coadds=coadds,
+        limit=limit,
     )
+    calibrate_rows(raw, static_mask, settings, dark or NONE, flat or NONE, out, share)
     return out
+
+
+def settings_of(
+    *,
+    gain: float,
+    read_noise: float,
+    saturation: float,
+    nonlinear: float,
+    coefficients: tuple[float, float, float],
+    coadds: int = 1,
+    limit: float = WELL_DEPTH,
+) -> Settings:
+    """Return the figures of a frame as `calibrate_rows` wants them; parameters of `calibrate`."""
+    return Settings(
+        (np.float32(nonlinear), np.float32(saturation)),
+        np.float32(gain),
+        (np.float32(read_noise**2), np.float32(1)),
+        _curve(coefficients, 1.0, coadds, limit),
+    )
+
+
+def calibrate_rows(
+    raw: Float32 | npt.NDArray[np.int32],
+    static_mask: Bits | None,
+    settings: Settings,
+    dark: Planes,
+    flat: Planes,
+    out: Planes,
+    share: Share | None,
+) -> None:
+    """Do what `calibrate` does to some rows, with settings made once.
+
+    Parameters
+    ----------
+    raw, static_mask, share
+        As for `calibrate`.
+    settings : Settings
+    dark, flat : Planes
+        Rows of the calibrations; `NONE` for none.
+    out : Planes
+        Filled.
+    """
+    _calibrate(
+        raw.reshape(-1),
+        NONE.mask if static_mask is None else static_mask.reshape(-1),
+        *settings,
+        Planes(dark.data.reshape(-1), dark.variance.reshape(-1), dark.mask.reshape(-1)),
+        Planes(flat.data.reshape(-1), flat.variance.reshape(-1), flat.mask.reshape(-1)),
+        Planes(out.data.reshape(-1), out.variance.reshape(-1), out.mask.reshape(-1)),
+        NO_SHARE if share is None else share.reshape(-1),
+    )
 
 
 class _Curve(NamedTuple):
@@ -330,6 +380,19 @@ class _Curve(NamedTuple):
     to_electrons: np.float32
     from_electrons: np.float32
     limit: np.float32
+
+
+class Settings(NamedTuple):
+    """Figures of a frame in single precision: `settings_of` makes them."""
+
+    levels: tuple[np.float32, np.float32]
+    gain: np.float32
+    noise: tuple[np.float32, np.float32]
+    curve: _Curve
+
+
+NONE = Planes(np.empty(0, np.float32), np.empty(0, np.float32), np.empty(0, np.uint16))
+NO_SHARE = np.empty(0, np.uint8)
 
 
 def _curve(c: tuple[float, float, float], gain: float, coadds: int, limit: float) -> _Curve:
@@ -407,29 +470,28 @@ def _divide(b, vb, mb, a, va, ma):  # type: ignore[no-untyped-def]
         y = b[t]
         q = a[t] / y
         v = (va[t] + q * q * vb[t]) / (y * y)
-        a[t] = q
-        va[t] = v
-    for t in range(a.size):
-        q = a[t]
-        v = va[t]
         finite = (abs(q) < INF) & (abs(v) < INF)
         a[t] = q if finite else ZERO
         va[t] = v if finite else INF  # told apart below, where the bits are
+    broken = np.int32(0)
     for t in range(a.size):
-        v = va[t]
-        bits = ma[t] | mb[t]
-        ma[t] = bits if v < INF else bits | BAD_PIXEL
-    for t in range(a.size):
-        v = va[t]
-        va[t] = v if v < INF else ZERO
+        broken |= np.int32(va[t] == INF)
+        ma[t] |= mb[t]
+    if broken:
+        for t in range(a.size):
+            if va[t] == INF:
+                va[t] = ZERO
+                ma[t] |= BAD_PIXEL
 
 
 @kernel
 def _subtracted_share(variance, noise, share):  # type: ignore[no-untyped-def]
     for t in range(share.size):
         own, more = variance[t], noise[t]
-        part = (np.float32(share[t]) * own + WHOLE * more) / (own + more)
-        share[t] = np.uint8(part + HALF) if part < WHOLE else np.uint8(255 * (part >= WHOLE))
+        before = np.float32(np.int32(share[t]))  # by way of int32, which is vectorised
+        part = (before * own + WHOLE * more) / (own + more)
+        rounded = part + HALF if part < WHOLE else (WHOLE if part >= WHOLE else ZERO)
+        share[t] = np.uint8(np.int32(rounded))
 
 
 @kernel
@@ -438,12 +500,14 @@ def _divided_share(data, variance, flat, noise, share):  # type: ignore[no-untyp
         own = variance[t]
         q = data[t] / flat[t]
         more = q * q * noise[t]
-        part = (np.float32(share[t]) * own + WHOLE * more) / (own + more)
-        share[t] = np.uint8(part + HALF) if part < WHOLE else np.uint8(255 * (part >= WHOLE))
+        before = np.float32(np.int32(share[t]))
+        part = (before * own + WHOLE * more) / (own + more)
+        rounded = part + HALF if part < WHOLE else (WHOLE if part >= WHOLE else ZERO)
+        share[t] = np.uint8(np.int32(rounded))
 
 
 @kernel
-def _calibrate(raw, static, levels, gain, noise, curve, dark, flat, out):  # type: ignore[no-untyped-def]
+def _calibrate(raw, static, levels, gain, noise, curve, dark, flat, out, share):  # type: ignore[no-untyped-def]
     electrons = np.empty(RUN, np.float32)
     for o in range(0, raw.size, RUN):
         e = min(o + RUN, raw.size)
@@ -464,7 +528,18 @@ def _calibrate(raw, static, levels, gain, noise, curve, dark, flat, out):  # typ
         _linear_variance(counts, data, noise[1], variance)
         if dark.data.size > 0:
             d, v, m = dark.data[o:e], dark.variance[o:e], dark.mask[o:e]
+            if share.size > 0:
+                part = share[o:e]
+                for t in range(part.size):
+                    part[t] = 0
+                _subtracted_share(variance, v, part)
             _subtract(d, v, m, data, variance, mask)
         if flat.data.size > 0:
             d, v, m = flat.data[o:e], flat.variance[o:e], flat.mask[o:e]
+            if share.size > 0:
+                part = share[o:e]
+                if dark.data.size == 0:
+                    for t in range(part.size):
+                        part[t] = 0
+                _divided_share(data, variance, d, v, part)
             _divide(d, v, m, data, variance, mask)

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
+from f2yaml.interpreter.algorithms import compiling
 from numba import njit
+from numba.core import event
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
@@ -22,5 +24,36 @@ def kernel(function: _Function) -> _Function:
     -------
     callable
         The compiled function; its results are those of IEEE arithmetic in the order written.
+        Where no folder for the cache can be written it is compiled anew in every process, which
+        `compiling.not_kept` tells.
     """
-    return cast(_Function, njit(nogil=True, cache=True, error_model="numpy")(function))
+    make = _dispatcher(function, cache=True)
+    return cast(_Function, _dispatcher(function, cache=False) if make is None else make)
+
+
+def _dispatcher(function: Callable[..., Any], *, cache: bool) -> Any:
+    """Return the function to be compiled; None if there is no place for the cache."""
+    try:
+        return njit(nogil=True, cache=cache, error_model="numpy")(function)
+    except RuntimeError as error:
+        if not cache or "cannot cache" not in str(error):
+            raise
+        if not compiling.not_kept:
+            compiling.not_kept.append(
+                "neither the folder of f2yaml nor that of the user's caches can be written; name "
+                "one in the environment variable NUMBA_CACHE_DIR"
+            )
+        return None
+
+
+class _Watcher(event.Listener):  # type: ignore[misc]
+    """Hears of kernels that are compiled because the cache does not have them."""
+
+    def on_start(self, event: Any) -> None:
+        compiling.begun()
+
+    def on_end(self, event: Any) -> None:
+        pass
+
+
+event.register("numba:compile", _Watcher())

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+from f2yaml.interpreter.algorithms.interpolants import kernel
 from f2yaml.interpreter.algorithms.jit import kernel as compiled
-from f2yaml.interpreter.algorithms.resample import Planes, resample_rows
+from f2yaml.interpreter.algorithms.resample import TOLERANCE_PIX, Planes, resample_rows, snap
 from f2yaml.interpreter.algorithms.tan import Affine
 from numpy.typing import NDArray
 
 __all__ = ["dilate", "transfer_mask"]
+
+_STRIDE = 64
+_BLOCK = 8  # pixels along a side of what is skipped if it is empty
+#: Values this near the threshold may fall on either side of it, by the rounding of float32.
+_UNSURE = 4e-6
 
 
 @compiled
@@ -20,18 +28,15 @@ def _paint_runs(mask: NDArray[np.uint8], widths: NDArray[np.int64], out: NDArray
         row = mask[y]
         x = 0
         while x < nx:
-            # Most of a mask is empty: step over eight empty pixels at a time.
-            while x + 8 <= nx and not (
-                row[x]
-                | row[x + 1]
-                | row[x + 2]
-                | row[x + 3]
-                | row[x + 4]
-                | row[x + 5]
-                | row[x + 6]
-                | row[x + 7]
-            ):
-                x += 8
+            # Most of a mask is empty: step over many pixels at a time.
+            while x + _STRIDE <= nx:
+                part = row[x : x + _STRIDE]
+                seen = np.uint8(0)
+                for t in range(_STRIDE):
+                    seen |= part[t]
+                if seen:
+                    break
+                x += _STRIDE
             while x < nx and row[x] == 0:
                 x += 1
             start = x
@@ -67,14 +72,135 @@ def dilate(mask: NDArray[np.uint8] | NDArray[np.bool_], radius_pix: float) -> ND
     ----------
     Spec, primitives 9.2 and 14.4 (DRAGONS ``dilateObjectMask``).
     """
-    given = np.ascontiguousarray(mask != 0).view(np.uint8)
     if not radius_pix >= 1.0:
-        return given.copy()
+        return np.asarray((mask != 0).astype(np.uint8))
+    given = np.ascontiguousarray(mask).view(np.uint8)
     dy = np.arange(int(radius_pix) + 1, dtype=np.float64)
     widths = np.floor(np.sqrt(radius_pix * radius_pix - dy * dy)).astype(np.int64)
     out = np.zeros(given.shape, dtype=np.uint8)
     _paint_runs(given, widths, out)
     return out
+
+
+@compiled
+def _any_set(mask: Any, y0: int, y1: int, x0: int, x1: int) -> bool:
+    seen = np.uint8(0)
+    for y in range(y0, y1):
+        row = mask[y][x0:x1]
+        for t in range(row.size):
+            seen |= row[t]
+        if seen:
+            return True
+    return False
+
+
+@compiled
+def _cells(mask: Any, out: Any) -> None:
+    """Set `out` where a square of _BLOCK pixels of `mask` holds any that is set."""
+    ny, nx = mask.shape
+    row = np.empty(nx, np.uint8)
+    for j in range(out.shape[0]):
+        row[:] = 0
+        for y in range(j * _BLOCK, min(ny, (j + 1) * _BLOCK)):
+            own = mask[y]
+            for x in range(nx):
+                row[x] |= own[x]
+        for i in range(out.shape[1]):
+            out[j, i] = row[i * _BLOCK : (i + 1) * _BLOCK].any()
+
+
+@compiled
+def _split(q: float, size: int, taps: int) -> tuple[int, float]:
+    """Pixel before a position inside the image, and how far past it, as in `resample_rows`."""
+    q = min(max(q, 0.0), size - 1.0)
+    if taps == 1:
+        return int(q + 0.5), 0.0
+    i = min(int(q), size - 2)
+    return i, q - i
+
+
+@compiled
+def _weights(table: Any, f: float, out: Any) -> None:
+    for k in range(table.shape[0]):
+        value = 0.0
+        for c in range(table.shape[1] - 1, -1, -1):
+            value = value * f + table[k, c]
+        out[k] = value
+
+
+@compiled
+def _carry(
+    mask: Any, m: Any, along_x: Any, along_y: Any, threshold: float, out: Any, unsure: Any
+) -> None:
+    """Interpolate `mask` where it is not empty; mark rows whose pixels need the full treatment.
+
+    `along_x` and `along_y` are table and first tap. Pixels at the edge, where the kernel does not
+    fit, and values at the threshold are left to `resample_rows`.
+    """
+    ny, nx = mask.shape
+    (tx, first_x), (ty, first_y) = along_x, along_y
+    kx, ky = tx.shape[0], ty.shape[0]
+    wx, wy = np.empty(kx), np.empty(ky)
+    height, width = out.shape
+    edge = max(kx, ky) + 1
+    cells = np.empty((ny // _BLOCK + 1, nx // _BLOCK + 1), np.uint8)
+    _cells(mask, cells)
+    for top in range(0, height, _BLOCK):
+        bottom = min(height, top + _BLOCK)
+        for left in range(0, width, _BLOCK):
+            right = min(width, left + _BLOCK)
+            low_x = low_y = np.inf
+            high_x = high_y = -np.inf
+            for y in (top, bottom - 1):
+                for x in (left, right - 1):
+                    px = m[0, 0] * x + m[0, 1] * y + m[0, 2]
+                    py = m[1, 0] * x + m[1, 1] * y + m[1, 2]
+                    low_x, high_x = min(low_x, px), max(high_x, px)
+                    low_y, high_y = min(low_y, py), max(high_y, py)
+            x0 = int(max(0.0, low_x - edge))
+            x1 = int(max(0.0, min(float(nx), high_x + edge + 1)))
+            y0 = int(max(0.0, low_y - edge))
+            y1 = int(max(0.0, min(float(ny), high_y + edge + 1)))
+            if (
+                x0 >= x1
+                or y0 >= y1
+                or not _any_set(
+                    cells,
+                    y0 // _BLOCK,
+                    (y1 - 1) // _BLOCK + 1,
+                    x0 // _BLOCK,
+                    (x1 - 1) // _BLOCK + 1,
+                )
+            ):
+                continue
+            for y in range(top, bottom):
+                for x in range(left, right):
+                    px = m[0, 0] * x + m[0, 1] * y + m[0, 2]
+                    py = m[1, 0] * x + m[1, 1] * y + m[1, 2]
+                    if not (
+                        -TOLERANCE_PIX <= px <= nx - 1 + TOLERANCE_PIX
+                        and -TOLERANCE_PIX <= py <= ny - 1 + TOLERANCE_PIX
+                    ):
+                        continue
+                    bx, fx = _split(px, nx, kx)
+                    by, fy = _split(py, ny, ky)
+                    bx, by = bx + first_x, by + first_y
+                    a0, a1, b0, b1 = max(0, bx), min(nx, bx + kx), max(0, by), min(ny, by + ky)
+                    if not _any_set(mask, b0, b1, a0, a1):
+                        continue
+                    if a1 - a0 < kx or b1 - b0 < ky:
+                        unsure[y] = True
+                        continue
+                    _weights(tx, fx, wx)
+                    _weights(ty, fy, wy)
+                    total = 0.0
+                    for j in range(ky):
+                        for k in range(kx):
+                            if mask[by + j, bx + k]:
+                                total += wx[k] * wy[j]
+                    if abs(abs(total) - threshold) < _UNSURE:
+                        unsure[y] = True
+                    out[y, x] = 1 if abs(total) > threshold else 0
 
 
 def transfer_mask(
@@ -111,7 +237,34 @@ def transfer_mask(
     ----------
     Spec, primitives 9.4 (DRAGONS ``transferObjectMask``).
     """
+    if min(mask.shape) < 2 or not 0.5 <= abs(affine.determinant) ** 0.5 <= 1.5:
+        return dilate(
+            _resampled(mask, affine, 0, shape[0], shape[1], threshold, interpolant), dilation
+        )
+    mask = np.ascontiguousarray(mask)
+    snapped, whole = snap(affine, mask.shape)
+    kernels = [kernel("nearest" if copy else interpolant) for copy in whole]
+    m = np.column_stack([np.array(snapped.matrix), np.array(snapped.shift)])
+    along_x, along_y = ((k.table, k.first) for k in kernels)
+    out = np.zeros(shape, np.uint8)
+    unsure = np.zeros(shape[0], np.bool_)
+    _carry(mask, m, along_x, along_y, threshold, out, unsure)
+    edges = np.flatnonzero(np.diff(unsure, prepend=False, append=False))
+    for y0, y1 in edges.reshape(-1, 2).tolist():
+        out[y0:y1] = _resampled(mask, affine, y0, y1, shape[1], threshold, interpolant)
+    return dilate(out, dilation)
+
+
+def _resampled(
+    mask: NDArray[np.uint8],
+    affine: Affine,
+    y0: int,
+    y1: int,
+    nx: int,
+    threshold: float,
+    interpolant: str,
+) -> NDArray[np.bool_]:
+    """Rows of a mask on another grid, every pixel interpolated."""
     planes = Planes((mask != 0).astype(np.float32))
-    ny, nx = shape
-    out = resample_rows(planes, affine, 0, ny, nx, interpolant, conserve=False)
-    return dilate(np.abs(out.data) > threshold, dilation)
+    out = resample_rows(planes, affine, y0, y1, nx, interpolant, conserve=False)
+    return np.asarray(np.abs(out.data) > threshold)

@@ -77,7 +77,25 @@ def median_pairs(n: int) -> Pairs:
     -------
     array of int32, shape (pairs, 2), read-only
     """
-    needed = set(middle_rows(n))
+    return pruned_pairs(n, middle_rows(n))
+
+
+@lru_cache(maxsize=256)
+def pruned_pairs(n: int, rows: tuple[int, ...]) -> Pairs:
+    """Return `sorting_pairs` without the exchanges that cannot reach some of the sorted rows.
+
+    Parameters
+    ----------
+    n : int
+        Number of rows, at least 1.
+    rows : tuple of int
+        Numbers of the sorted rows that are wanted.
+
+    Returns
+    -------
+    array of int32, shape (pairs, 2), read-only
+    """
+    needed = set(rows)
     kept: list[tuple[int, int]] = []
     for low, high in reversed(sorting_pairs(n).tolist()):
         if low in needed or high in needed:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from f2yaml.interpreter.algorithms.interpolants import (
@@ -13,7 +13,8 @@ from f2yaml.interpreter.algorithms.interpolants import (
     kernel,
     spline_coefficients,
 )
-from f2yaml.interpreter.algorithms.resample_kernels import TOLERANCE_PIX, fill_band
+from f2yaml.interpreter.algorithms.resample_kernels import TOLERANCE_PIX, fill_pixels, fill_runs
+from f2yaml.interpreter.algorithms.resample_steady import is_steady
 from f2yaml.interpreter.algorithms.tan import Affine
 from f2yaml.interpreter.dq import NOT_SIGNAL
 from f2yaml.interpreter.errors import BadInput, FrameMismatch
@@ -23,12 +24,15 @@ __all__ = [
     "TOLERANCE_PIX",
     "Planes",
     "Resampled",
+    "Resampling",
     "noise_correlation",
     "output_box",
     "prefilter",
     "resample_rows",
     "snap",
 ]
+
+Array = NDArray[Any]
 
 _EXCLUDED = int(NOT_SIGNAL)
 
@@ -200,48 +204,115 @@ def resample_rows(
     and the other weights renormalised, unless they hold over half of the absolute weight (then
     all are used and the pixel is flagged); positions within `TOLERANCE_PIX` of an edge count as
     inside; lanczos3 is added. Spline coefficients mix pixels: there flagged pixels are filled
-    beforehand, and the variance takes the noise gain of the spline where that is smooth.
+    beforehand, and the variance takes the noise gain of the spline where that is smooth. Where the
+    map is a shift and a turn of at most 1e-4, cubic sums go along x first and then along y, each
+    row of taps at its own position (Catmull and Smith 1980): as exact, and three times as fast.
     """
-    _checked(planes, affine)
-    snapped, kernels = _axis_kernels(affine, planes.data.shape, interpolant)
-    shape = (y1 - y0, nx_out)
-    if out is None:
-        out = Resampled(
-            np.empty(shape, np.float32),
-            None if planes.variance is None else np.empty(shape, np.float32),
-            np.empty(shape, np.uint16),
-            None if planes.objmask is None else np.empty(shape, np.uint8),
+    return Resampling(planes, affine, nx_out, interpolant, dq_threshold, conserve).rows(y0, y1, out)
+
+
+class Resampling:
+    """A frame on its way to another grid, rows of which can be asked for again and again.
+
+    Parameters
+    ----------
+    planes, affine, nx_out, interpolant, dq_threshold, conserve
+        As for `resample_rows`, which does the same once.
+
+    Raises
+    ------
+    BadInput, FrameMismatch, RequestError
+        As `resample_rows`.
+    """
+
+    def __init__(
+        self,
+        planes: Planes,
+        affine: Affine,
+        nx_out: int,
+        interpolant: str = "poly3",
+        dq_threshold: float = 0.1,
+        conserve: bool = True,
+    ) -> None:
+        _checked(planes, affine)
+        snapped, kernels = _axis_kernels(affine, planes.data.shape, interpolant)
+        data, exclude = planes.data, _EXCLUDED
+        if any(k.is_spline for k in kernels):
+            if planes.coefficients is None:
+                planes = prefilter(planes, interpolant)
+            assert planes.coefficients is not None
+            data, exclude = planes.coefficients, 0
+        self._has_variance = planes.variance is not None
+        self._has_objmask = planes.objmask is not None
+        self._nx = nx_out
+        m = np.column_stack([np.array(snapped.matrix), np.array(snapped.shift)])
+        self._planes = (
+            _read_only(data, np.float32),
+            _read_only(planes.variance, np.float32),
+            _read_only(planes.mask, np.uint16),
+            _read_only(planes.objmask, np.uint8),
         )
-    data, exclude = planes.data, _EXCLUDED
-    if any(k.is_spline for k in kernels):
-        if planes.coefficients is None:
-            planes = prefilter(planes, interpolant)
-        assert planes.coefficients is not None
-        data, exclude = planes.coefficients, 0
-    none32 = np.empty((0, 0), np.float32)
-    none8, none16 = np.empty((0, 0), np.uint8), np.empty((0, 0), np.uint16)
-    m = np.column_stack([np.array(snapped.matrix), np.array(snapped.shift)])
-    along_x, along_y = ((k.table, k.noise, k.first) for k in kernels)
-    if min(shape) > 0:
-        fill_band(
-            np.ascontiguousarray(data),
-            none32 if planes.variance is None else np.ascontiguousarray(planes.variance),
-            none16 if planes.mask is None else np.ascontiguousarray(planes.mask),
-            none8 if planes.objmask is None else np.ascontiguousarray(planes.objmask),
-            exclude,
-            float(dq_threshold),
-            abs(snapped.determinant) if conserve else 1.0,
-            np.ascontiguousarray(m),
-            y0,
-            along_x,
-            along_y,
-            (kernel("poly3").table, kernel("linear").table),
+        factor = abs(snapped.determinant) if conserve else 1.0
+        self._rules = exclude, float(dq_threshold), factor, np.ascontiguousarray(m)
+        along_x, along_y = ((k.table, k.noise, k.first) for k in kernels)
+        self._steady = bool(is_steady(self._rules[3], along_x, along_y, nx_out))
+        self._kernels = along_x, along_y, (kernel("poly3").table, kernel("linear").table)
+
+    def rows(self, y0: int, y1: int, out: Resampled | None = None) -> Resampled:
+        """Interpolate rows `y0` up to (not including) `y1` of the output grid.
+
+        Planes that are None in `out` are not computed.
+        """
+        shape = (y1 - y0, self._nx)
+        if out is None:
+            out = Resampled(
+                np.empty(shape, np.float32),
+                np.empty(shape, np.float32) if self._has_variance else None,
+                np.empty(shape, np.uint16),
+                np.empty(shape, np.uint8) if self._has_objmask else None,
+            )
+        if min(shape) == 0:
+            return out
+        filled = (
             out.data,
             np.empty((shape[0], 0), np.float32) if out.variance is None else out.variance,
             out.mask,
             np.empty((shape[0], 0), np.uint8) if out.objmask is None else out.objmask,
+            np.zeros((shape[0], -(-shape[1] // 8) * 8), np.uint8),
         )
-    return out
+        along_x, along_y, small = self._kernels
+        data, variance, mask, objmask = self._planes
+        planes = (
+            data,
+            variance if out.variance is not None else _read_only(None, np.float32),
+            mask,
+            objmask if out.objmask is not None else _read_only(None, np.uint8),
+        )
+        exclude, threshold, factor, m = self._rules
+        if fill_runs(
+            *planes, exclude, threshold, factor, m, y0, along_x, along_y, *filled, self._steady
+        ):
+            fill_pixels(
+                *planes,
+                exclude,
+                threshold,
+                factor,
+                m,
+                y0,
+                along_x,
+                along_y,
+                small,
+                *filled,
+                filled[-1].view(np.uint64),
+            )
+        return out
+
+
+def _read_only(plane: Array | None, dtype: type[np.generic]) -> Array:
+    """Return a contiguous view, of size 0 for None: kernels are compiled for one type of each."""
+    made = np.empty((0, 0), dtype) if plane is None else np.ascontiguousarray(plane).view()
+    made.flags.writeable = False
+    return made
 
 
 def noise_correlation(affine: Affine, interpolant: str, shape: tuple[int, int]) -> float:

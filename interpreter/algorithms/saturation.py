@@ -50,9 +50,14 @@ def hidden_saturation(
     assert raw.flags.c_contiguous
     out = np.zeros(raw.shape, dtype=np.bool_)
     bits = np.zeros((0, 0), np.uint16) if mask is None else mask
-    if _any_above(raw.reshape(-1), np.float32(saturation)):
+    if reached(raw, saturation):
         _fill_holes(raw, bits, np.float32(nonlinear), np.float32(saturation), out)
     return out
+
+
+def reached(raw: npt.NDArray[np.float32] | npt.NDArray[np.int32], level: float) -> bool:
+    """Tell whether any pixel of `raw` (C-contiguous) reaches `level`."""
+    return bool(_any_above(raw.reshape(-1), np.float32(level)))
 
 
 @kernel

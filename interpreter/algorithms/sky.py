@@ -14,10 +14,11 @@ import numpy.typing as npt
 from f2yaml.interpreter.algorithms import pixel, tiles
 from f2yaml.interpreter.algorithms.combine import Combined, combine
 from f2yaml.interpreter.algorithms.jit import kernel
-from f2yaml.interpreter.algorithms.median_noise import median_factor
 from f2yaml.interpreter.algorithms.networks import TILE, median_pairs, middle
 from f2yaml.interpreter.algorithms.pixel import Samples
-from f2yaml.interpreter.algorithms.rejection import Rejection
+from f2yaml.interpreter.algorithms.rejection import Rejection, rules_of
+from f2yaml.interpreter.algorithms.sky_groups import SLACK, group_skies, groups_of
+from f2yaml.interpreter.algorithms.sky_tiles import bits_present, mask_objects
 from f2yaml.interpreter.dq import DQ, NOT_SIGNAL
 from f2yaml.interpreter.errors import NotSupported, TooFewFrames
 
@@ -39,13 +40,9 @@ class Sky(NamedTuple):
     mask: Bits
 
 
-MEDIAN, MEAN, LINEAR = 0, 1, 2
-
-
 class _Rule(NamedTuple):
-    """What becomes of the samples of a pixel; limits in sigma, if `clip` is set."""
+    """Which samples of a pixel are used; limits in sigma, if `clip` is set."""
 
-    operation: int
     clip: bool
     lsigma: np.float32
     hsigma: np.float32
@@ -73,6 +70,7 @@ def sky_band(
     nlow: int = 0,
     nhigh: int = 0,
     times: npt.ArrayLike | None = None,
+    own: npt.ArrayLike | None = None,
     out: Sky | None = None,
 ) -> Sky:
     """Build the sky of each of `m` frames from its neighbours, for a band of rows.
@@ -103,6 +101,9 @@ def sky_band(
         with varclip, go through `combine`, frame by frame; ``linear`` does not.
     times : shape (m, k), optional
         For ``linear``: time of each neighbour minus that of its target, in any unit.
+    own : int, shape (m,), optional
+        Frame that each target is itself, -1 if it is none of them. It is never its own sky; targets
+        that are skies of each other share the work.
     out : Sky, optional
         C-contiguous arrays to fill.
 
@@ -146,11 +147,24 @@ def sky_band(
             fix="take reject_method varclip, or operation mean",
         )
     if plain and variance is not None:
-        number = {"median": MEDIAN, "mean": MEAN, "linear": LINEAR}[operation]
-        clip = reject == "varclip"
-        rule = _Rule(number, clip, np.float32(lsigma), np.float32(hsigma))
-        gaps = np.zeros(listed.shape) if times is None else np.array(times, np.float64, ndmin=2)
-        _all_targets(data, variance, mask, objmask, inverse, listed, rule, gaps, out)
+        itself = np.full(len(listed), -1, np.int32) if own is None else np.array(own, np.int32)
+        given = _flattened(data, variance, mask, objmask, inverse)
+        if operation == "linear":
+            rule = _Rule(reject == "varclip", np.float32(lsigma), np.float32(hsigma))
+            gaps = np.array(times, np.float64, ndmin=2)
+            _all_lines(*given, listed, rule, gaps, data[0].size, out)
+            return out
+        rules = rules_of(
+            len(data),
+            has_variance=True,
+            operation=pixel.MEDIAN if operation == "median" else pixel.MEAN,
+            reject="varclip" if reject == "varclip" else "none",
+            lsigma=lsigma,
+            hsigma=hsigma,
+        )
+        planes = (out.data.reshape(-1), out.variance.reshape(-1), out.mask.reshape(-1))
+        groups = groups_of(listed, itself, len(data), 0 if operation == "median" else SLACK)
+        group_skies(*given, len(data), groups, rules, data[0].size, *planes)
         return out
     assert operation != "linear"
     for j, row in enumerate(listed):
@@ -184,19 +198,14 @@ def _store(combined: Combined, out: Sky, j: int) -> None:
     out.mask[j] = np.where(empty, combined.mask | NO_DATA, combined.mask)
 
 
-def _all_targets(
+def _flattened(
     data: Float32,
     variance: Float32,
     mask: Bits | None,
     objmask: npt.NDArray[np.uint8] | None,
     inverse: Float32,
-    listed: npt.NDArray[np.int32],
-    rule: _Rule,
-    gaps: npt.NDArray[np.float64],
-    out: Sky,
-) -> None:
-    n = len(data)
-    size = data[0].size
+) -> tuple[Samples, npt.NDArray[np.uint8], int]:
+    """Return samples, and object masks with the distance between their planes."""
     flat, step = tiles.flatten(data)
     spread, spread_step = tiles.flatten(variance)
     # One plane of zeros, read n times; flattened, it has the type of the others.
@@ -206,8 +215,22 @@ def _all_targets(
         flags, flags_step = tiles.flatten(mask)
     if objmask is not None:
         objects, objects_step = tiles.flatten(objmask.view(np.uint8))
-    zero = np.zeros(n, np.float32)
+    zero = np.zeros(len(data), np.float32)
     samples = Samples(flat, step, spread, spread_step, True, flags, flags_step, inverse, zero)
+    return samples, objects, objects_step
+
+
+def _all_lines(
+    samples: Samples,
+    objects: npt.NDArray[np.uint8],
+    objects_step: int,
+    listed: npt.NDArray[np.int32],
+    rule: _Rule,
+    gaps: npt.NDArray[np.float64],
+    size: int,
+    out: Sky,
+) -> None:
+    n = len(samples.scale)
     sizes = (listed >= 0).sum(axis=1)
     rows = [tiles.index_rows(row[row >= 0], dummy=n) for row in listed]
     index = np.full((len(rows), max(len(row) for row in rows)), n, np.int32)
@@ -232,26 +255,6 @@ def _networks(sizes: npt.NDArray[np.int64]) -> _Networks:
     ]
     start = np.cumsum([0] + [len(part) for part in parts])
     return _Networks(np.concatenate(parts), start.astype(np.int64))
-
-
-@kernel
-def _mask_objects(objects, step, n, o, width, block):  # type: ignore[no-untyped-def]
-    """Take the samples on objects out of use and give them the bit of a bad pixel."""
-    for i in range(n):
-        source = objects[i * step + o : i * step + o + width]
-        values = block.values[i]
-        variance = block.variance[i]
-        flags = block.flags[i]
-        for t in range(width):
-            x = values[t]
-            values[t] = x if source[t] == 0 else NAN32
-        for t in range(width):
-            x = values[t]
-            v = variance[t]
-            variance[t] = v if x == x else np.float32(0)
-        for t in range(width):
-            b = flags[t]
-            flags[t] = b if source[t] == 0 else b | OBJECT
 
 
 @kernel
@@ -281,61 +284,6 @@ def _load_worse(s, index, k, n, p, o, m, block, spare, best):  # type: ignore[no
             variance[t] = v if x == x else np.float32(0)
         for t in range(m):
             flags[t] = bits[t]
-
-
-@kernel
-def _finish(block, index, k, o, m, pairs, count, least, b, value, spread):  # type: ignore[no-untyped-def]
-    """Write median and variance of one tile of one target; `least` is the smallest count."""
-    side, work, centre, total = b
-    tiles.sort_middle(block.values, index, k, o, m, pairs, side, work)
-    middle(work, k, count, m, centre)
-    tiles.sum_rows(block.variance, index, o, m, total)
-    for t in range(m):
-        value[t] = centre[t]
-    for t in range(m):
-        c = np.float64(count[t])
-        spread[t] = median_factor(count[t]) * total[t] / (c * c)
-    if least > 2:
-        return
-    for t in range(m):
-        if count[t] == 0:
-            value[t] = np.float32(0)
-            spread[t] = np.float32(0)
-        elif count[t] < 3:
-            spread[t] = total[t] / (count[t] * count[t])
-
-
-@kernel
-def _bits_present(flags, n, o, m, present):  # type: ignore[no-untyped-def]
-    """Write the OR of the bits of the `m` pixels of each frame from `o` to `present`."""
-    for i in range(n):
-        row = flags[i, o : o + m]
-        bits = np.uint16(0)
-        for t in range(m):
-            bits |= row[t]
-        present[i] = bits
-
-
-@kernel
-def _bits_used(block, index, k, o, m, present, bits):  # type: ignore[no-untyped-def]
-    """OR the bits of good samples into `bits`; usually there are none."""
-    some = np.uint16(0)
-    for q in range(k):
-        some |= present[index[q]]
-    if some & SIGNAL_BITS:
-        tiles.or_used_rows(block.values, block.flags, index, o, m, bits)
-    else:
-        for t in range(m):
-            bits[t] = 0
-
-
-@kernel
-def _bits_worse(spare, index, m, count, bits):  # type: ignore[no-untyped-def]
-    """OR the bits of the least bad samples into `bits`; pixels without any have no data."""
-    tiles.or_used_rows(spare.values, spare.flags, index, 0, m, bits)
-    for t in range(m):
-        if count[t] == 0:
-            bits[t] = NO_DATA
 
 
 @kernel
@@ -410,10 +358,10 @@ def _line(kept, k, away, m, used, sums, value, spread):  # type: ignore[no-untyp
 
 
 @kernel
-def _averaged(  # type: ignore[no-untyped-def]
+def _lines(  # type: ignore[no-untyped-def]
     source, index, k, o, m, rule, pairs, count, away, straight, some, kept, b, value, spread, bits
 ):
-    """Write mean or line, variance and bits of one tile of one target."""
+    """Write line, variance and bits of one tile of one target."""
     side, work, centre, total, used, sums = b
     if rule.clip:
         tiles.sort_middle(source.values, index, k, o, m, pairs, side, work)
@@ -423,8 +371,7 @@ def _averaged(  # type: ignore[no-untyped-def]
         _restore(source, index, k, o, m, used, kept)
         tiles.count_rows(kept.values, straight, 0, m, used)
     _mean(kept, straight, m, used, total, value, spread)
-    if rule.operation == LINEAR:
-        _line(kept, k, away, m, used, sums, value, spread)
+    _line(kept, k, away, m, used, sums, value, spread)
     bits[:] = 0
     if some & SIGNAL_BITS:
         for q in range(k):
@@ -451,7 +398,6 @@ def _targets(  # type: ignore[no-untyped-def]
     present = np.empty(n, np.uint16)
     side, work = np.empty(TILE, np.float32), np.empty((most, TILE), np.float32)
     centre, total = np.zeros(TILE, np.float32), np.empty(TILE, np.float64)
-    buffers = (side, work, centre, total)
     sums = (
         np.empty(TILE, np.float64),
         np.empty(TILE, np.float64),
@@ -461,17 +407,17 @@ def _targets(  # type: ignore[no-untyped-def]
         np.empty(TILE, np.float64),
         np.empty(TILE, np.float64),
     )
-    more = (side, work, centre, total, used, sums)
+    buffers = (side, work, centre, total, used, sums)
     for start in range(0, size, width):
         run = min(width, size - start)
         tiles.load_rows(s, n, start, run, block)
         if s.mask_step == 0:
             block.flags[:n] = 0
         if step > 0:
-            _mask_objects(objects, step, n, start, run, block)
+            mask_objects(objects, step, n, start, run, block)
         for o in range(0, run, TILE):
             m = min(TILE, run - o)
-            _bits_present(block.flags, n, o, m, present)
+            bits_present(block.flags, n, o, m, present)
             for j in range(sizes.size):
                 k = sizes[j]
                 pairs = networks.pairs[networks.start[k] : networks.start[k + 1]]
@@ -487,18 +433,11 @@ def _targets(  # type: ignore[no-untyped-def]
                     least = tiles.count_rows(spare.values, straight, 0, m, count)
                 source, rows = (spare, straight) if worse else (block, index[j])
                 at = 0 if worse else o
-                if rule.operation != MEDIAN:
-                    # Samples of a worse class have the bits of that class.
-                    some = np.uint16(65535) if worse else np.uint16(0)
-                    for q in range(k):
-                        some |= present[index[j, q]]
-                    _averaged(
-                        source, rows, k, at, m, rule, pairs, count, away[j], straight, some, kept,
-                        more, *planes, flags,
-                    )  # fmt: skip
-                    continue
-                _finish(source, rows, k, at, m, pairs, count, least, buffers, *planes)
-                if worse:
-                    _bits_worse(spare, straight, m, count, flags)
-                else:
-                    _bits_used(block, index[j], k, o, m, present, flags)
+                # Samples of a worse class have the bits of that class.
+                some = np.uint16(65535) if worse else np.uint16(0)
+                for q in range(k):
+                    some |= present[index[j, q]]
+                _lines(
+                    source, rows, k, at, m, rule, pairs, count, away[j], straight, some, kept,
+                    buffers, *planes, flags,
+                )  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -19,6 +20,7 @@ CLEAN = 0.25
 _BLOCK_CLIP, _ROUNDS = 4.0, 5
 _BLANK, _TRIES, _FEWEST = 1.5, 50, 16
 _SIGMA_OF_MAD = 1.4826
+NONE, ONE, BAD = np.float32(0), np.float32(1), np.float32(-1)
 
 
 class Blocks(NamedTuple):
@@ -189,18 +191,95 @@ def fit_surface(
     return coefficients
 
 
-def surface_rows(coefficients: Float64, shape: tuple[int, int], start: int, stop: int) -> Float32:
-    """Return rows `start` to `stop` of a surface over an image of `shape`, as float32."""
+def excess(
+    data: Float32,
+    mask: npt.NDArray[np.uint16],
+    objects: npt.NDArray[np.uint8],
+    scale: Float32,
+) -> Float32:
+    """Return what each frame, times `scale`, has beyond the mean of all clean samples.
+
+    Parameters
+    ----------
+    data : float32, shape (n, rows, nx)
+    mask, objects : uint16 and uint8, shape of `data`
+        Not 0 where a sample is not clean; such samples are compared, but have no part in the mean.
+    scale : float32, shape (n,)
+
+    Returns
+    -------
+    float32, shape of `data`
+    """
+    out = np.empty(data.shape, np.float32)
+    _excess(data, mask, objects, scale, out)
+    return out
+
+
+def less_surface(
+    blocks: Blocks, coefficients: Float64 | None, size: int, shape: tuple[int, ...]
+) -> Blocks:
+    """Return the blocks of an image of `shape` after a surface is subtracted from it."""
+    if coefficients is None:
+        return blocks
+    places = (np.indices(blocks.level.shape) + 0.5) * size - 0.5
+    away = surface_at(coefficients, (shape[0], shape[1]), places[0], places[1])
+    return blocks._replace(level=np.where(blocks.clean > 0, blocks.level - away, 0.0))
+
+
+def bright_pixels(
+    data: Float32, variance: Float32, mask: npt.NDArray[np.uint16], sigma: float
+) -> npt.NDArray[np.uint8]:
+    """Return 1 where good pixels are above `sigma` times their noise, else 0; shape (ny, nx)."""
+    out = np.empty(data.shape, np.uint8)
+    flat = (plane.reshape(-1) for plane in (data, variance, mask, out))
+    _bright(np.float32(sigma * sigma), *flat)
+    return out
+
+
+def legendre_basis(
+    coefficients: Float64 | None, shape: tuple[int, int], start: int, stop: int
+) -> tuple[Float64, Float64]:
+    """Return what rows `start` to `stop` of a surface over an image of `shape` are made of.
+
+    Parameters
+    ----------
+    coefficients : float64, shape (order + 1, order + 1), or None
+        As from `fit_surface`; None is no surface.
+
+    Returns
+    -------
+    along : float64, shape (stop - start, order + 1)
+    basis : float64, shape (order + 1, nx)
+        Row y of the surface is the sum over k of ``along[y, k] * basis[k]``.
+    """
+    if coefficients is None:
+        return np.empty((stop - start, 0)), np.empty((0, shape[1]))
     order = len(coefficients) - 1
-    y = _legendre(np.arange(start, stop, dtype=np.float64), shape[0], order)
-    x = _legendre(np.arange(shape[1], dtype=np.float64), shape[1], order)
-    rows = np.zeros((stop - start, shape[1]))
+    y = _axis(shape[0], order)[:, start:stop]
+    along = np.zeros((stop - start, order + 1))
     for j in range(order + 1):
-        along = np.zeros(stop - start)
         for i in range(order + 1):
-            along += coefficients[i, j] * y[i]
-        rows += along[:, None] * x[j]
-    return rows.astype(np.float32)
+            along[:, j] += coefficients[i, j] * y[i]
+    return along, _axis(shape[1], order)
+
+
+@lru_cache(maxsize=16)
+def _axis(length: int, order: int) -> Float64:
+    """Return Legendre polynomials 0 to `order` at all pixels of an axis; read-only."""
+    made = np.array(_legendre(np.arange(length, dtype=np.float64), length, order))
+    made.flags.writeable = False
+    return made
+
+
+def surface_at(coefficients: Float64, shape: tuple[int, int], y: Float64, x: Float64) -> Float64:
+    """Return a surface over an image of `shape` at pixels (y, x), arrays of one shape."""
+    order = len(coefficients) - 1
+    py, px = _legendre(y, shape[0], order), _legendre(x, shape[1], order)
+    made = np.zeros(y.shape)
+    for i in range(order + 1):
+        for j in range(order + 1):
+            made += coefficients[i, j] * py[i] * px[j]
+    return made
 
 
 def _legendre(
@@ -215,24 +294,72 @@ def _legendre(
 
 
 @kernel
+def _bright(limit, data, variance, mask, out):  # type: ignore[no-untyped-def]
+    for t in range(out.size):
+        x = data[t]
+        out[t] = (x > np.float32(0)) & (x * x > limit * variance[t])
+    for t in range(out.size):
+        out[t] = out[t] if mask[t] == 0 else np.uint8(0)
+
+
+@kernel
 def _sums(data, variance, mask, objects, size, level, total, clean, covered):  # type: ignore[no-untyped-def]
-    """Add up deviations from `level` of the clean pixels of each block, and count them."""
+    """Add up deviations from `level` of the clean pixels of each block, and count them.
+
+    Each column of a row of blocks is a SIMD lane, in single precision: deviations are small.
+    """
     ny, nx = data.shape
-    for r in range(ny):
-        i = r // size
+    part, centre, limit = (
+        np.empty(nx, np.float32),
+        np.empty(nx, np.float32),
+        np.empty(nx, np.float32),
+    )
+    count, hidden = np.empty(nx, np.float32), np.empty(nx, np.float32)
+    for i in range(level.shape[0]):
+        for x in range(nx):
+            centre[x] = level[i, x // size]
+        part[:] = 0
+        count[:] = 0
+        hidden[:] = 0
+        for y in range(i * size, min((i + 1) * size, ny)):
+            row, spread, bits, over = data[y], variance[y], mask[y], objects[y]
+            for t in range(nx):
+                w = np.float32(CLIP * CLIP) * spread[t]
+                w = w if bits[t] == 0 else BAD
+                limit[t] = w if w > NONE else BAD
+            for t in range(nx):
+                w = limit[t]
+                covers = np.int32(over[t]) != 0
+                hidden[t] += ONE if covers & (w > NONE) else NONE
+                limit[t] = BAD if covers else w
+            for t in range(nx):
+                d = row[t] - centre[t]
+                use = d * d <= limit[t]
+                part[t] += d if use else NONE
+                count[t] += ONE if use else NONE
         for j in range(level.shape[1]):
-            centre = np.float32(level[i, j])
-            part = 0.0
-            count = 0
-            hidden = 0
-            for c in range(j * size, min((j + 1) * size, nx)):
-                d = data[r, c] - centre
-                good = (mask[r, c] == 0) & (variance[r, c] > 0)
-                free = good & (objects[r, c] == 0)
-                hidden += good & (objects[r, c] != 0)
-                kept = free & (d * d <= np.float32(CLIP * CLIP) * variance[r, c])
-                part += np.float64(d) if kept else 0.0
-                count += kept
-            total[i, j] += part
-            clean[i, j] += count
-            covered[i, j] += hidden
+            for t in range(j * size, min((j + 1) * size, nx)):
+                total[i, j] += part[t]
+                clean[i, j] += int(count[t])
+                covered[i, j] += int(hidden[t])
+
+
+@kernel
+def _excess(data, mask, objects, scale, out):  # type: ignore[no-untyped-def]
+    n, rows, nx = data.shape
+    total, count = np.empty(nx, np.float32), np.empty(nx, np.float32)
+    for y in range(rows):
+        total[:] = 0
+        count[:] = 0
+        for i in range(n):
+            x, bits, over, s = data[i, y], mask[i, y], objects[i, y], scale[i]
+            for t in range(nx):
+                clean = (bits[t] == 0) & (over[t] == 0)
+                total[t] += x[t] * s if clean else np.float32(0)
+                count[t] += np.float32(1) if clean else np.float32(0)
+        for t in range(nx):
+            total[t] /= max(count[t], np.float32(1))
+        for i in range(n):
+            x, s = data[i, y], scale[i]
+            for t in range(nx):
+                out[i, y, t] = x[t] * s - total[t]

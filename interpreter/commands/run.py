@@ -118,6 +118,7 @@ def bound(args: argparse.Namespace, command: str) -> tuple[Session, Plan]:
 
 def run(args: argparse.Namespace) -> int:
     """Bind the recipe to the inputs, then run it."""
+    import gc
     import sys
 
     from f2yaml.interpreter.terminal import printable
@@ -133,6 +134,8 @@ def run(args: argparse.Namespace) -> int:
 
         # one suffix for several outputs: names that clash are refused before the work, not after
         forecast(plan, session.writer(plan), session.jobs, session.max_memory)
+    gc.freeze()  # what is there now stays; the collector looks at the frames to come
+    gc.set_threshold(700, 10, 10)
     outcome = session.execute(plan)
     if args.quiet:  # a permitted shortfall is no progress
         for note in outcome.notes:

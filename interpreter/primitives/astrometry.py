@@ -10,8 +10,9 @@ import numpy as np
 from f2yaml.interpreter import algorithms
 from f2yaml.interpreter.algorithms.catalog import MISSING, fill_world
 from f2yaml.interpreter.algorithms.tan import Tan
+from f2yaml.interpreter.cards import Card
 from f2yaml.interpreter.errors import FrameMismatch, TooFewSources
-from f2yaml.interpreter.frame import Card, Frame
+from f2yaml.interpreter.frame import Frame
 from f2yaml.interpreter.pixels import Array
 from f2yaml.interpreter.refcat import REFCAT_DTYPE, Catalogue
 from f2yaml.interpreter.registry import Params, Reported, Table, group

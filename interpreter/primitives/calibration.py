@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
 from f2yaml.interpreter import algorithms
@@ -12,12 +12,10 @@ from f2yaml.interpreter.engine import SERIAL, Engine
 from f2yaml.interpreter.errors import FrameMismatch, TooFewFrames
 from f2yaml.interpreter.frame import Frame, joint_provenance, require_same
 from f2yaml.interpreter.pixels import Array, Planes
+from f2yaml.interpreter.primitives.links import MinusDark, OverFlat, complete
 from f2yaml.interpreter.primitives.stack import Combine, combine_frames, require_equal_times
 from f2yaml.interpreter.registry import Params, Reported, group, per_frame
 from pydantic import Field
-
-if TYPE_CHECKING:
-    from f2yaml.interpreter.algorithms.calibrate import Planes as CalPlanes
 
 DoCal = Literal["procmode", "force", "skip"]
 DO_CAL = "procmode and force need the calibration, skip leaves the step out"
@@ -65,16 +63,8 @@ def dark_correct(frame: Frame, params: DarkCorrect, *, dark: Frame) -> Frame:
             "give a matching dark (--user-cal processed_dark:FILE) or raise exptime_tolerance",
         )
 
-    def subtract(planes: Planes, start: int, stop: int) -> Planes:
-        zero = dark.pixels.rows(start, stop)
-        made = _planes(algorithms.calibrate.subtract, planes, zero)
-        if planes.variance is None or zero.variance is None:
-            return made
-        share = algorithms.calibrate.subtracted_share(planes.shared, planes.variance, zero.variance)
-        return made._replace(shared=share)
-
     used = {"DARKIM": (dark.name, "Dark image that was subtracted")}
-    return frame.map_rows(subtract, adds=_shared(frame, dark)).with_cards(phu=used)
+    return frame.map_rows(MinusDark(dark), adds=_shared(frame, dark)).with_cards(phu=used)
 
 
 def _shared(frame: Frame, calibration: Frame) -> list[str]:
@@ -122,18 +112,8 @@ def divided(frame: Frame, flat: Frame, step: str) -> Frame:
     """Return a frame divided by a flat of the same filter."""
     require_same(frame, flat, "shape", "filter_name", "lyot_stop", step=step)
 
-    def divide(planes: Planes, start: int, stop: int) -> Planes:
-        response = flat.pixels.rows(start, stop)
-        made = _planes(algorithms.calibrate.divide, planes, response)
-        if planes.variance is None or response.variance is None:
-            return made
-        share = algorithms.calibrate.divided_share(
-            planes.shared, _complete(planes), _complete(response)
-        )
-        return made._replace(shared=share)
-
     used = {"FLATIM": (flat.name, "Flat-field image that was divided by")}
-    return frame.map_rows(divide, adds=_shared(frame, flat)).with_cards(phu=used)
+    return frame.map_rows(OverFlat(flat), adds=_shared(frame, flat)).with_cards(phu=used)
 
 
 def _planes(
@@ -144,15 +124,8 @@ def _planes(
     right: Planes,
 ) -> Planes:
     """Apply an operation between two frames' rows; a missing variance or mask counts as zero."""
-    made = operation(_complete(left), _complete(right))
+    made = operation(complete(left), complete(right))
     return left._replace(data=made.data, variance=made.variance, mask=made.mask)
-
-
-def _complete(planes: Planes) -> CalPlanes:
-    shape = planes.data.shape
-    variance = np.zeros(shape, np.float32) if planes.variance is None else planes.variance
-    mask = np.zeros(shape, np.uint16) if planes.mask is None else planes.mask
-    return algorithms.calibrate.Planes(planes.data, variance, mask)
 
 
 def need_lamp_dark(frames: Sequence[Frame]) -> Sequence[Frame]:
@@ -328,11 +301,11 @@ def _lamp_on_minus_off(flats: Sequence[Frame], params: MakeLampFlat, engine: Eng
         return Reported([lamp], health=health)
     planes = lamp.pixels.whole()
     # The lamp-off stack is one and the same in every difference: its noise is added once.
-    noise = _complete(zero.pixels.whole())
+    noise = complete(zero.pixels.whole())
     made = lamp.with_planes(
         planes._replace(
-            variance=_complete(planes).variance + noise.variance,
-            mask=_complete(planes).mask | noise.mask,
+            variance=complete(planes).variance + noise.variance,
+            mask=complete(planes).mask | noise.mask,
         )
     ).with_cards(phu={"LAMPOFF": (zero.name, "Lamp-off flat")})
     return Reported([made.with_(provenance=joint_provenance([*lit, *dull]))], health=health)

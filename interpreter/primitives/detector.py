@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from f2yaml.interpreter import algorithms
+from f2yaml.interpreter.cards import Card
 from f2yaml.interpreter.errors import FrameMismatch
 from f2yaml.interpreter.f2.detector import LINEARITY
-from f2yaml.interpreter.frame import Card, Frame
-from f2yaml.interpreter.pixels import Planes
+from f2yaml.interpreter.frame import Frame
+from f2yaml.interpreter.primitives.links import Electrons, Linear
 from f2yaml.interpreter.registry import Params, per_frame
 
 
@@ -46,17 +47,8 @@ def adu_to_electrons(frame: Frame, params: ADUToElectrons) -> Frame:
         for key, text in (("SATLEVEL", "Saturation"), ("NONLINEA", "Non-linear regime"))
     }
 
-    def convert(planes: Planes, start: int, stop: int) -> Planes:
-        variance = planes.variance
-        return planes._replace(
-            data=algorithms.calibrate.to_electrons(planes.data, gain=gain),
-            variance=None
-            if variance is None
-            else algorithms.calibrate.to_electrons(variance, gain=gain * gain),
-        )
-
     cards = {"GAIN": (1.0, "Gain [electron/electron]"), "BUNIT": ("electron", "Physical units")}
-    return frame.map_rows(convert).with_cards(sci=cards | levels)
+    return frame.map_rows(Electrons(gain)).with_cards(sci=cards | levels)
 
 
 class NonlinearityCorrect(Params):
@@ -87,20 +79,9 @@ def nonlinearity_correct(frame: Frame, params: NonlinearityCorrect) -> Frame:
     coadds = int(frame.describe("coadds"))
     poisson = "Poisson" in str(frame.sci.get("VARNOISE", ""))
 
-    def correct(planes: Planes, start: int, stop: int) -> Planes:
-        data, variance = algorithms.calibrate.linearize(
-            planes.data,
-            planes.variance,
-            coefficients=LINEARITY,
-            gain=gain,
-            coadds=coadds,
-            poisson=poisson,
-        )
-        return planes._replace(data=data, variance=variance)
-
     levels: dict[str, Card] = {}
     for key in ("SATLEVEL", "NONLINEA"):
         levels[key] = algorithms.calibrate.corrected_level(
             float(frame.sci[key]), coefficients=LINEARITY, gain=gain, coadds=coadds
         )
-    return frame.map_rows(correct).with_cards(sci=levels)
+    return frame.map_rows(Linear(gain, coadds, poisson)).with_cards(sci=levels)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from f2yaml.interpreter.frame import Card, Frame
+from f2yaml.interpreter.cards import Card
+from f2yaml.interpreter.frame import Frame
 from f2yaml.interpreter.registry import Params, per_frame
 
 

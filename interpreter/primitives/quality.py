@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 from f2yaml.interpreter import algorithms
 from f2yaml.interpreter.algorithms.catalog import MISSING, is_stellar
+from f2yaml.interpreter.cards import Card
 from f2yaml.interpreter.dq import DQ
 from f2yaml.interpreter.engine import SERIAL, Engine
 from f2yaml.interpreter.errors import FrameMismatch
-from f2yaml.interpreter.frame import Card, Frame
+from f2yaml.interpreter.frame import Frame
 from f2yaml.interpreter.pixels import Array
 from f2yaml.interpreter.primitives.astrometry import label, need_objcat
 from f2yaml.interpreter.registry import Params, Reported, Table, group

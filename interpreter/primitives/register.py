@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Literal, NamedTuple
 
@@ -388,6 +388,16 @@ def resample_to_common_frame(
     return Reported(made, health=f"{nx} x {ny} pix")
 
 
+@dataclass(frozen=True, slots=True)
+class OnGrid(Computed):
+    """Resampled planes; `fill` writes data, variance and mask of some rows into given arrays.
+
+    It returns the coverage of these rows, None where the frame has none.
+    """
+
+    fill: Callable[[int, int, Planes], Array | None]
+
+
 def _on_grid(
     frame: Frame, inverse: Affine, shape: tuple[int, int], params: ResampleToCommonFrame
 ) -> Frame:
@@ -395,30 +405,33 @@ def _on_grid(
     ny, nx = shape
 
     @cache
-    def given() -> algorithms.resample.Planes:
-        return algorithms.resample.prefilter(
+    def given() -> algorithms.resample.Resampling:
+        planes = algorithms.resample.prefilter(
             algorithms.resample.Planes(*frame.pixels.whole()[:4]), params.interpolant
         )
+        return algorithms.resample.Resampling(
+            planes, inverse, nx, params.interpolant, params.dq_threshold, params.conserve
+        )
+
+    def seen(start: int, stop: int) -> Array | None:
+        plane = frame.coverage
+        if plane is None:
+            return None
+        made: Array = algorithms.coverage.nearest_rows(plane, inverse, start, stop, nx)
+        return made
 
     def rows(start: int, stop: int) -> Planes:
-        out = algorithms.resample.resample_rows(
-            given(),
-            inverse,
-            start,
-            stop,
-            nx,
-            params.interpolant,
-            dq_threshold=params.dq_threshold,
-            conserve=params.conserve,
-        )
-        seen = frame.coverage
-        if seen is not None:
-            seen = algorithms.coverage.nearest_rows(seen, inverse, start, stop, nx)
-        return Planes(*out, seen)
+        return Planes(*given().rows(start, stop), seen(start, stop))
+
+    def fill(start: int, stop: int, into: Planes) -> Array | None:
+        assert into.mask is not None
+        out = algorithms.resample.Resampled(into.data, into.variance, into.mask, None)
+        given().rows(start, stop, out)
+        return seen(start, stop)
 
     present = (frame.pixels.present - {"shared"}) | {"mask"}
     objcat = None if frame.objcat is None else _moved(frame.objcat, inverse.inverse())
-    return replace(frame, pixels=Computed((ny, nx), present, rows), objcat=objcat)
+    return replace(frame, pixels=OnGrid((ny, nx), present, rows, fill), objcat=objcat)
 
 
 def _moved(objcat: Array, affine: Affine) -> Array:

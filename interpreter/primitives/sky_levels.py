@@ -17,7 +17,9 @@ from pydantic import Field
 
 #: Rows and columns of a region, each from first to last + 1.
 Box = tuple[tuple[int, int], tuple[int, int]]
-SAMPLE_ROWS = 128  # of 2048: a quarter of a million pixels, 2e-3 of the pixel noise on a level
+#: Bands of rows, and rows in each, of 2048 in which levels are measured: a quarter of a million
+#: pixels, 2e-3 of the pixel noise on a level.
+SAMPLE_BANDS, SAMPLE_ROWS = 32, 4
 
 
 class Levels(Params):
@@ -74,13 +76,27 @@ def sky_level(frame: Frame, box: Box) -> float:
     return level
 
 
+def sample_bands(box: Box) -> list[tuple[int, int]]:
+    """Return a regular choice of bands of the rows of a box, each from first to last + 1."""
+    bottom, top = box[0]
+    height = top - bottom
+    step = max(SAMPLE_ROWS, height // SAMPLE_BANDS)
+    if height < 2 * SAMPLE_BANDS * SAMPLE_ROWS:
+        return [(y, min(y + 2 * step, top)) for y in range(bottom, top, 2 * step)]
+    first = bottom + (step - SAMPLE_ROWS) // 2
+    return [(y, y + SAMPLE_ROWS) for y in range(first, top - SAMPLE_ROWS + 1, step)]
+
+
 def sampled(frames: Sequence[Frame], box: Box) -> Planes:
     """Read a regular choice of rows of a box of all frames: (n, rows, columns)."""
-    (bottom, top), (left, right) = box
-    step = max(1, (top - bottom) // SAMPLE_ROWS)
-    rows = [read_band(frames, y, y + 1) for y in range(bottom + step // 2, top, step)]
+    left, right = box[1]
+    planes = stacked_rows([read_band(frames, *band) for band in sample_bands(box)])
+    return Planes(*(None if p is None else p[:, :, left:right] for p in planes))  # type: ignore[arg-type]
+
+
+def stacked_rows(parts: Sequence[Planes]) -> Planes:
+    """Join rows of stacked frames, shape (n, rows, nx) each; planes that are missing stay so."""
     planes: list[Any] = []
-    for plane in zip(*rows, strict=True):
-        missing = plane[0] is None
-        planes.append(None if missing else np.concatenate(plane, axis=1)[:, :, left:right])
+    for plane in zip(*parts, strict=True):
+        planes.append(None if plane[0] is None else np.concatenate(plane, axis=1))
     return Planes(*planes)

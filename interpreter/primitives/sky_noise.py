@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 from f2yaml.interpreter.dq import NOT_SIGNAL
 from f2yaml.interpreter.frame import Frame
-from f2yaml.interpreter.pixels import Array, Planes, mapped
+from f2yaml.interpreter.pixels import Array, Planes
 
 _PART = np.float32(1 / 255)  # shares are kept in 255ths
 
@@ -58,42 +57,6 @@ def in_common(
             f"cancels; VAR is too large: {', '.join(unknown)}",
         )
     return same, alike, notes
-
-
-def without_share(frame: Frame) -> Frame:
-    """Return a frame whose whole variance counts as its own."""
-    return frame.with_(shared=None) if frame.has("shared") else frame
-
-
-def own_noise(frame: Frame) -> Frame:
-    """Return a frame with the variance that it does not share with others."""
-
-    def own(planes: Planes, start: int, stop: int) -> Planes:
-        assert planes.variance is not None
-        assert planes.shared is not None
-        left = np.float32(1) - planes.shared * _PART
-        return planes._replace(variance=planes.variance * left, shared=None)
-
-    return replace(frame, pixels=mapped(frame.pixels, own, frame.pixels.present - {"shared"}))
-
-
-def own_variance(rows: Planes, rest: Array) -> Array:
-    """Return the variance of a frame's rows without the noise that a sky takes away.
-
-    Parameters
-    ----------
-    rows : Planes
-    rest : float32, shape of `rows`
-        Data without sky. Where they are the light of an object, the flat's noise is in them.
-    """
-    assert rows.variance is not None
-    if rows.shared is None:
-        return rows.variance
-    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        ratio = rest / rows.data
-        stays = np.fmin(ratio * ratio, np.float32(1))
-    own: Array = rows.variance * (1 - rows.shared * _PART * (1 - stays))
-    return own
 
 
 def all_in_common(frames: Sequence[Frame]) -> bool:

@@ -21,7 +21,6 @@ FREE = 0.6
 #: Smallest share of pixels without light for a surface in the frame itself. Where stars hide more,
 #: those too faint to be masked lie everywhere between them, and the surface would follow them.
 CLEAR = 0.9
-_ROWS = 64
 #: Pixels this bright [sigma], and those this near to them [pix], are no sky, whatever masks say.
 _BRIGHT, _NEAR_PIX = 3.5, 5.0
 #: Rows of each block of a sky that are read for its surface, which is then good to 0.5 % of the
@@ -29,8 +28,7 @@ _BRIGHT, _NEAR_PIX = 3.5, 5.0
 _SKY_ROWS = 16
 
 
-def follow(
-    outs: Sequence[Planes],
+def followed(
     skies: Sequence[Frame],
     levels: Array,
     neighbours: Array,
@@ -39,8 +37,8 @@ def follow(
     order: int,
     engine: Engine,
     step: str,
-) -> tuple[str, ...]:
-    """Subtract from each frame, in place, by how much the sky at its time differs from its skies'.
+) -> tuple[list[Array | None], tuple[str, ...]]:
+    """Return by how much the sky at the time of each frame differs from that of its skies.
 
     A surface is fitted to what each sky frame has beyond the mean of all. At the time of a frame
     it lies on the straight line through the skies before and after, or through the nearest two,
@@ -50,8 +48,6 @@ def follow(
 
     Parameters
     ----------
-    outs : sequence of Planes, shape (ny, nx)
-        Data of each frame without its sky. Variances stay, as in `flatten`.
     skies : sequence of Frame
         The sky frames, objects masked if they are known.
     levels : shape (n,)
@@ -65,34 +61,33 @@ def follow(
 
     Returns
     -------
+    surfaces : list of array or None
+        Coefficients (`algorithms.surface.fit_surface`) of what is to be subtracted from each frame.
     notes : tuple of str
-        Frames left as they are, because objects hide too much of a sky.
+        Why there are none: objects hide too much of a sky.
     """
     surfaces = _sky_surfaces(skies, levels, order, engine)
     left = [skies[n].name for n, found in enumerate(surfaces) if found is None]
     if left:
-        return (
-            f"{step}: the sky is not followed in time, as too little of it shows in "
-            f"{', '.join(left)}",
-        )
+        note = f"{step}: the sky is not followed in time, as too little of it shows in "
+        return [None] * len(neighbours), (note + ", ".join(left),)
     every = np.array(surfaces)
 
-    def one(n: int) -> None:
+    def one(n: int) -> Array:
         chosen = neighbours[n] >= 0
         members, when = neighbours[n][chosen], gaps[n][chosen]
         order_of = np.argsort(when, kind="stable")
         members, when = members[order_of], when[order_of]
         shares = _at_zero(when)
         shares -= 1.0 / len(members)
-        change = np.tensordot(shares, every[members], axes=1) * factors[n]
-        _subtract(outs[n].data, change)
+        change: Array = np.tensordot(shares, every[members], axes=1) * factors[n]
+        return change
 
-    engine.map(one, range(len(outs)))
-    return ()
+    return [one(n) for n in range(len(neighbours))], ()
 
 
 def _at_zero(when: Array) -> Array:
-    """Return the shares that values at sorted times have in that at time 0 (see `follow`)."""
+    """Return the shares that values at sorted times have in that at time 0 (see `followed`)."""
     shares = np.zeros(len(when))
     if len(when) < 2:
         shares[:] = 1.0
@@ -133,76 +128,37 @@ def _sky_surfaces(
 
 def _excess(planes: Planes, levels: Array) -> list[Blocks]:
     """Return, for some rows, block levels of each sky over its level minus the mean of all."""
-    scale = (1.0 / levels).astype(np.float32)[:, None, None]
-    relative = planes.data * scale
-    mask = np.zeros(relative.shape, np.uint16) if planes.mask is None else planes.mask
-    objects = np.zeros(relative.shape, np.uint8) if planes.objmask is None else planes.objmask
-    clean = (mask == 0) & (objects == 0)
-    count = clean.sum(axis=0)
-    mean = np.where(clean, relative, 0).sum(axis=0) / np.maximum(count, 1)
-    relative -= mean.astype(np.float32)
+    scale = (1.0 / levels).astype(np.float32)
+    mask = np.zeros(planes.data.shape, np.uint16) if planes.mask is None else planes.mask
+    objects = np.zeros(mask.shape, np.uint8) if planes.objmask is None else planes.objmask
+    objects = objects.view(np.uint8)
+    relative = algorithms.surface.excess(planes.data, mask, objects, scale)
     if planes.variance is None:
-        variance = np.full_like(relative, np.var(relative[clean]))
+        variance = np.full_like(relative, np.var(relative[(mask == 0) & (objects == 0)]))
     else:
-        variance = planes.variance * (scale * scale)
+        variance = planes.variance * (scale * scale)[:, None, None]
     return [
-        algorithms.surface.block_levels(
-            relative[n], variance[n], mask[n], objects[n].view(np.uint8), BLOCK_PIX
-        )
+        algorithms.surface.block_levels(relative[n], variance[n], mask[n], objects[n], BLOCK_PIX)
         for n in range(len(levels))
     ]
 
 
-def settle_level(
+def settle(
     outs: Sequence[Planes],
     frames: Sequence[Frame],
     skies: Sequence[Frame],
     box: Box,
-    engine: Engine,
-) -> Array:
-    """Subtract from each frame, in place, the level of the blocks that show nothing but sky.
-
-    The fit to single pixels, by which skies are scaled, takes light fainter than their noise for
-    sky: the outskirts of a galaxy that fills the field. In blocks it shows (`blank_level`).
-
-    Parameters
-    ----------
-    outs, frames, skies, engine
-        As for `flatten`; no mask is needed.
-    box : Box
-        Where levels are compared.
-
-    Returns
-    -------
-    shape (m,)
-        What was subtracted; 0 where there are too few blocks.
-    """
-    grown = _masks(skies)
-    (bottom, top), (left, right) = box
-    inside = (slice(bottom, top), slice(left, right))
-
-    def one(n: int) -> float:
-        masked = grown.get(frames[n].root, frames[n])
-        objects = masked.objmask if masked.has("objmask") else None
-        blocks = _blocks(outs[n], objects, inside)
-        usable, _ = algorithms.surface.usable_blocks(blocks, BLOCK_PIX * BLOCK_PIX)
-        level = algorithms.surface.blank_level(blocks, usable) or 0.0
-        data = outs[n].data
-        np.subtract(data, np.float32(level), out=data)
-        return level
-
-    return np.array(engine.map(one, range(len(outs))))
-
-
-def flatten(
-    outs: Sequence[Planes],
-    frames: Sequence[Frame],
-    skies: Sequence[Frame],
     order: int,
     engine: Engine,
     step: str,
-) -> tuple[str, ...]:
-    """Subtract from each frame, in place, a surface through what its sky has left.
+    *,
+    level: bool,
+) -> tuple[Array, tuple[str, ...]]:
+    """Subtract from each frame, in place, a surface through what its sky has left, and the level.
+
+    The fit to single pixels, by which skies are scaled, takes light fainter than their noise for
+    sky: the outskirts of a galaxy that fills the field. In blocks it shows: the level is that of
+    the blocks that show nothing but sky (`blank_level`).
 
     Parameters
     ----------
@@ -213,31 +169,55 @@ def flatten(
         The frames before.
     skies : sequence of Frame
         The sky frames, with grown object masks; a frame among them is masked by its own. Others
-        need an object mask themselves.
+        need an object mask themselves for a surface.
+    box : Box
+        Where levels are compared.
     order : int
-        Total degree of the polynomial.
+        Total degree of the polynomial of the surface; 0: none.
+    level : bool
+        Whether to subtract the level.
 
     Returns
     -------
+    levels : shape (m,)
+        What was subtracted as a level; 0 where there are too few blocks.
     notes : tuple of str
-        Frames left as they are, because objects are unknown or leave too little sky.
+        Frames without a surface, because objects are unknown or leave too little sky.
     """
+    if not (order or level):
+        return np.zeros(len(frames)), ()
     grown = _masks(skies)
+    whole = ((0, frames[0].shape[0]), (0, frames[0].shape[1]))
 
-    def one(n: int) -> str:
+    def one(n: int) -> tuple[float, str]:
         masked = grown.get(frames[n].root, frames[n])
-        if not masked.has("objmask"):
-            return "its objects are not known"
-        return _flatten_one(outs[n], masked.objmask, order)
+        objects = masked.objmask if masked.has("objmask") else None
+        blocks = _blocks(outs[n], objects)
+        surface, why = None, ""
+        if order:
+            surface, why = _fitted(blocks, objects, outs[n], order)
+        found = 0.0
+        if level and box != whole:
+            algorithms.sky_subtract.subtract_surface(outs[n].data, surface, 0.0)
+            surface = None
+            blocks = _blocks(outs[n], objects, tuple(slice(*edge) for edge in box))
+        if level:
+            blocks = algorithms.surface.less_surface(blocks, surface, BLOCK_PIX, outs[n].data.shape)
+            usable, _ = algorithms.surface.usable_blocks(blocks, BLOCK_PIX * BLOCK_PIX)
+            found = algorithms.surface.blank_level(blocks, usable) or 0.0
+        algorithms.sky_subtract.subtract_surface(outs[n].data, surface, found)
+        return found, why
 
+    done = engine.map(one, range(len(outs)))
     left: dict[str, list[str]] = {}
-    for frame, why in zip(frames, engine.map(one, range(len(frames))), strict=True):
+    for frame, (_, why) in zip(frames, done, strict=True):
         if why:
             left.setdefault(why, []).append(frame.name)
-    return tuple(
+    notes = tuple(
         f"{step}: no surface is fitted to what is left of the sky, as {why}: {', '.join(names)}"
         for why, names in left.items()
     )
+    return np.array([found for found, _ in done]), notes
 
 
 def _masks(skies: Sequence[Frame]) -> dict[str, Frame]:
@@ -245,19 +225,20 @@ def _masks(skies: Sequence[Frame]) -> dict[str, Frame]:
 
 
 def _blocks(
-    planes: Planes, objmask: Array | None, inside: tuple[slice, slice] | None = None
+    planes: Planes, objmask: Array | None, inside: tuple[slice, ...] | None = None
 ) -> Blocks:
     """Return the block levels of a frame, or of a part of it."""
     assert planes.variance is not None
     assert planes.mask is not None
-    if objmask is None:
-        objmask = np.zeros(planes.data.shape, np.uint8)
-    data, variance, mask = planes.data, planes.variance, planes.mask
+    given = (planes.data, planes.variance, planes.mask)
     if inside is not None:
-        given = (data, variance, mask, objmask)
-        data, variance, mask, objmask = (np.ascontiguousarray(plane[inside]) for plane in given)
-    near = algorithms.morphology.dilate(_bright(data, variance, mask), _NEAR_PIX)
-    return algorithms.surface.block_levels(data, variance, mask, near | objmask, BLOCK_PIX)
+        given = tuple(np.ascontiguousarray(plane[inside]) for plane in given)  # type: ignore[assignment]
+    data, variance, mask = given
+    hidden = _bright(data, variance, mask)
+    near = algorithms.morphology.dilate(hidden, _NEAR_PIX)
+    if objmask is not None:
+        near |= objmask if inside is None else objmask[inside]
+    return algorithms.surface.block_levels(data, variance, mask, near, BLOCK_PIX)
 
 
 def _bright(data: Array, variance: Array, mask: Array) -> Array:
@@ -266,35 +247,19 @@ def _bright(data: Array, variance: Array, mask: Array) -> Array:
     good = (mask[some] == 0) & (variance[some] > 0)
     pulls = np.abs(data[some][good]) / np.sqrt(variance[some][good])
     scale = max(1.0, 1.4826 * float(np.median(pulls))) if pulls.size else 1.0
-    limit = np.float32((_BRIGHT * scale) ** 2)
-    bright = np.zeros(data.shape, np.uint8)
-    for start in range(0, data.shape[0], _ROWS):
-        rows = slice(start, start + _ROWS)
-        found = (data[rows] > 0) & (data[rows] ** 2 > limit * variance[rows])
-        bright[rows] = found & (mask[rows] == 0)
-    return bright
+    return algorithms.surface.bright_pixels(data, variance, mask, _BRIGHT * scale)
 
 
-def _flatten_one(planes: Planes, objmask: Array | None, order: int) -> str:
-    """Subtract the surface of one frame; return why not, or nothing."""
-    assert objmask is not None
-    blocks = _blocks(planes, objmask)
+def _fitted(
+    blocks: Blocks, objmask: Array | None, planes: Planes, order: int
+) -> tuple[Array | None, str]:
+    """Return the surface of one frame, or why there is none."""
+    if objmask is None:
+        return None, "its objects are not known"
     clean = blocks.clean.sum()
     if clean < CLEAR * (clean + blocks.covered.sum()):
-        return f"objects leave under {CLEAR:.0%} of the field"
+        return None, f"objects leave under {CLEAR:.0%} of the field"
     usable, _ = algorithms.surface.usable_blocks(blocks, BLOCK_PIX * BLOCK_PIX)
     shape = (planes.data.shape[0], planes.data.shape[1])
     fitted = algorithms.surface.fit_surface(blocks, usable, BLOCK_PIX, shape, order)
-    if fitted is None:
-        return "too few blocks of it show sky"
-    _subtract(planes.data, fitted)
-    return ""
-
-
-def _subtract(data: Array, fitted: Array) -> None:
-    """Subtract a surface in place."""
-    shape = (data.shape[0], data.shape[1])
-    for start in range(0, shape[0], _ROWS):
-        stop = min(start + _ROWS, shape[0])
-        rows = data[start:stop]
-        np.subtract(rows, algorithms.surface.surface_rows(fitted, shape, start, stop), out=rows)
+    return fitted, "" if fitted is not None else "too few blocks of it show sky"

@@ -8,22 +8,22 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 from f2yaml.interpreter import algorithms
+from f2yaml.interpreter.algorithms.rows import Rows
 from f2yaml.interpreter.engine import SERIAL, Engine, read_band
 from f2yaml.interpreter.errors import FrameMismatch, TooFewFrames
 from f2yaml.interpreter.f2.times import ut_datetime
 from f2yaml.interpreter.frame import Frame, joint_provenance, require_same
-from f2yaml.interpreter.pixels import Array, Planes
-from f2yaml.interpreter.primitives.sky_levels import Box, Levels, region, sampled, sky_level
-from f2yaml.interpreter.primitives.sky_noise import (
-    all_in_common,
-    in_common,
-    own_noise,
-    own_variance,
-    parted,
-    rejoined,
-    without_share,
+from f2yaml.interpreter.pixels import Array, Planes, plane_of
+from f2yaml.interpreter.primitives.sky_bands import Bands, own_places
+from f2yaml.interpreter.primitives.sky_levels import (
+    Box,
+    Levels,
+    region,
+    sample_bands,
+    sky_level,
 )
-from f2yaml.interpreter.primitives.sky_residual import flatten, follow, settle_level
+from f2yaml.interpreter.primitives.sky_noise import all_in_common, in_common, parted, rejoined
+from f2yaml.interpreter.primitives.sky_residual import followed, settle
 from f2yaml.interpreter.primitives.sources import need_objmask
 from f2yaml.interpreter.primitives.stack_headers import stack_cards
 from f2yaml.interpreter.registry import (
@@ -34,6 +34,8 @@ from f2yaml.interpreter.registry import (
 )
 from pydantic import Field, model_validator
 
+#: Of a band of all skies: small enough for a cache that cores share, large enough to read in runs.
+BAND_BYTES = 12 << 20
 #: Share of the field that no sky shows, from which on the dither is called too small.
 HIDDEN = 0.005
 
@@ -193,6 +195,7 @@ def stack_sky_frames(
     box = region(frames[0], params)
     levels = np.array(engine.map(lambda sky: sky_level(sky, box), skies))
     everyone = np.arange(len(skies), dtype=np.int32)[None, :]
+    nobody = np.array([-1], np.int32)
     ny, nx = frames[0].shape
     out = Planes(
         engine.empty((ny, nx), np.float32),
@@ -207,7 +210,7 @@ def stack_sky_frames(
         given = read_band(skies, *band)
         if shares:
             common, given = parted(given, levels)
-        sky, noise, bits = _skies(given, _Neighbours(levels, everyone), params)
+        sky, noise, bits = _skies(given, _Neighbours(levels, everyone, nobody), params)
         assert out.variance is not None
         assert out.mask is not None
         out.data[rows], out.mask[rows] = sky[0] * level, bits[0]
@@ -278,12 +281,24 @@ def subtract_sky(streams: Streams, params: SubtractSky, *, engine: Engine = SERI
 
 
 class _Neighbours(NamedTuple):
-    """Levels of the skies (n,), and for each frame its skies and their gaps in time (m, k)."""
+    """Levels of the skies (n,), and for each frame its skies and their gaps in time (m, k).
+
+    `own` (m,) is the sky that a frame is itself, -1 for none.
+    """
 
     levels: Array
     neighbours: Array
+    own: Array
     gaps: Array | None = None
     linear: bool = False
+
+
+class _Amounts(NamedTuple):
+    """What is subtracted: sky times factor, offset, both shape (m,), and a surface for each."""
+
+    factors: Array
+    offsets: Array
+    surfaces: Sequence[Array | None]
 
 
 def _corrected(
@@ -295,42 +310,42 @@ def _corrected(
     step: str,
 ) -> Reported:
     same, alike, notes = in_common(frames, skies, neighbours, step)
-    frames = [f if s else without_share(f) for f, s in zip(frames, same, strict=True)]
-    parts = [own_noise(s) if a else s for s, a in zip(skies, alike, strict=True)]
+    own = own_places(frames, skies)
+    bands = Bands(frames, skies, own, same, alike)
     box = region(frames[0], params)
     levels = np.array(engine.map(lambda sky: sky_level(sky, box), skies))
     gaps = _gaps(frames, skies, neighbours, params)
-    made_of = _Neighbours(levels, neighbours, gaps, params.drift)
-    factors, offsets, hidden = _factors(frames, skies, made_of, params, box)
+    made_of = _Neighbours(levels, neighbours, own, gaps, params.drift)
+    factors, offsets, hidden = _factors(bands, made_of, params, box, engine)
     if hidden:
         notes += (
             f"{step}: objects hide over {HIDDEN:.1%} of the field in every sky of "
             f"{', '.join(hidden)}; the dither is smaller than they are",
         )
-    outs = _subtracted(frames, parts, made_of, factors, offsets, params, engine)
+    surfaces: Sequence[Array | None] = [None] * len(frames)
     if gaps is not None and params.drift_order:
-        notes += follow(
-            outs,
-            skies,
-            levels,
-            neighbours,
-            gaps,
-            factors + offsets,
-            params.drift_order,
-            engine,
-            step,
+        skylevels = factors + offsets
+        surfaces, more = followed(
+            skies, levels, neighbours, gaps, skylevels, params.drift_order, engine, step
         )
-    if params.residual_order:
-        notes += flatten(outs, frames, skies, params.residual_order, engine, step)
-    if params.scale_sky or params.offset_sky:
-        offsets += settle_level(outs, frames, skies, box, engine)
+        notes += more
+    amounts = _Amounts(factors, offsets, surfaces)
+    outs = _subtracted(bands, made_of, amounts, params, engine)
+    found, more = settle(
+        outs, frames, skies, box, params.residual_order, engine, step,
+        level=params.scale_sky or params.offset_sky,
+    )  # fmt: skip
+    notes += more
+    offsets = offsets + found
     made = []
     for frame, out, factor, offset in zip(frames, outs, factors, offsets, strict=True):
         if params.reset_sky:
             np.add(out.data, np.float32(factor + offset), out=out.data)
         cards = {"SKYLEVEL": (float(factor + offset), f"Sky level of the frame [{frame.unit}]")}
-        planes = out._replace(objmask=frame.objmask if frame.has("objmask") else None)
-        made.append(replace(frame.with_planes(planes).with_cards(sci=cards), skies=None))
+        corrected = frame.with_planes(out).with_cards(sci=cards)
+        if frame.has("objmask"):
+            corrected = corrected.with_(objmask=frame.objmask)
+        made.append(replace(corrected, skies=None))
     health = f"sky {float(np.median(levels)):.1f} e-/pix"
     return Reported({"to": made}, health=health, notes=notes)
 
@@ -409,91 +424,101 @@ def _skies(planes: Planes, of: _Neighbours, params: SkyCombination) -> tuple[Arr
         nlow=params.nlow,
         nhigh=params.nhigh,
         times=of.gaps if of.linear else None,
+        own=of.own,
     )
     return made.data, made.variance, made.mask
 
 
 def _factors(
-    frames: Sequence[Frame],
-    skies: Sequence[Frame],
-    of: _Neighbours,
-    params: SkyCorrect,
-    box: Box,
+    bands: Bands, of: _Neighbours, params: SkyCorrect, box: Box, engine: Engine
 ) -> tuple[Array, Array, list[str]]:
     """Return what each frame's normalised sky is multiplied by, and what is added to it.
 
     The names are those of frames for which objects hide too much of every sky.
     """
+    frames = bands.frames
     factors = np.array([of.levels[row[0]] for row in of.neighbours])
     offsets = np.zeros(len(frames))
-    hidden: list[str] = []
     if not (params.scale_sky or params.offset_sky):
-        return factors, offsets, hidden
-    at = sampled(skies, box)
-    sky, _, bits = _skies(at, of, params)
-    grown = (
-        {} if at.objmask is None else dict(zip((s.root for s in skies), at.objmask, strict=True))
-    )
-    for n, frame in enumerate(frames):
-        science = sampled([frame], box)
-        clean = bits[n] == 0
-        good = np.ones_like(clean) if science.mask is None else science.mask[0] == 0
-        if np.count_nonzero(good & ~clean) > HIDDEN * np.count_nonzero(good):
-            hidden.append(frame.name)
-        if science.mask is not None:
-            clean &= science.mask[0] == 0
-        if frame.root in grown:  # the wings of objects are no background either
-            clean &= grown[frame.root] == 0
-        elif science.objmask is not None:
-            clean &= science.objmask[0] == 0
-        given, normal = science.data[0][clean], sky[n][clean]
+        return factors, offsets, []
+    chosen = sample_bands(box)
+    parts = engine.map(lambda band: _clean_samples(bands, of, params, box, *band), chosen)
+
+    def one(n: int) -> bool:
+        given, normal = (np.concatenate([part[n][k] for part in parts]) for k in (0, 1))
         if not params.offset_sky:
             factors[n] = algorithms.background.sky_factor(given, normal, params.threshold)
         else:
             offsets[n] = algorithms.background.sky_offset(given, normal * np.float32(factors[n]))
-    return factors, offsets, hidden if params.mask_objects else []
+        lost, good = (sum(part[n][k] for part in parts) for k in (2, 3))
+        return bool(lost > HIDDEN * good)
+
+    hidden = engine.map(one, range(len(frames)))
+    names = [f.name for f, lost in zip(frames, hidden, strict=True) if lost]
+    return factors, offsets, names if params.mask_objects else []
+
+
+def _clean_samples(
+    bands: Bands, of: _Neighbours, params: SkyCorrect, box: Box, start: int, stop: int
+) -> list[tuple[Array, Array, int, int]]:
+    """Return, for each frame, clean samples of some rows of it and of its normalised sky.
+
+    With them go the numbers of good pixels that no sky shows, and of all good pixels.
+    """
+    columns = slice(*box[1])
+    skies, rows = bands.read(start, stop)
+    sky, _, bits = _skies(skies, of, params)
+    made = []
+    for n, (frame, given) in enumerate(zip(bands.frames, rows, strict=True)):
+        seen = bits[n][:, columns] == 0
+        good = given.mask[:, columns] == 0
+        lost, every = int(np.count_nonzero(good & ~seen)), int(np.count_nonzero(good))
+        clean = good & seen
+        own = int(bands.own[n])
+        if own >= 0 and skies.objmask is not None:  # the wings of objects are no background either
+            clean &= skies.objmask[own][:, columns] == 0
+        elif (objects := plane_of(frame.pixels, "objmask", start, stop)) is not None:
+            clean &= objects[:, columns] == 0
+        samples = given.data[:, columns][clean], sky[n][:, columns][clean]
+        made.append((*samples, lost, every))
+    return made
 
 
 def _subtracted(
-    frames: Sequence[Frame],
-    skies: Sequence[Frame],
-    of: _Neighbours,
-    factors: Array,
-    offsets: Array,
-    params: SkyCorrect,
-    engine: Engine,
+    bands: Bands, of: _Neighbours, amounts: _Amounts, params: SkyCorrect, engine: Engine
 ) -> list[Planes]:
-    ny, nx = frames[0].shape
+    shape = (bands.frames[0].shape[0], bands.frames[0].shape[1])
     outs = [
         Planes(
-            engine.empty((ny, nx), np.float32),
-            engine.empty((ny, nx), np.float32),
-            engine.empty((ny, nx), np.uint16),
+            engine.empty(shape, np.float32),
+            engine.empty(shape, np.float32),
+            engine.empty(shape, np.uint16),
         )
-        for _ in frames
+        for _ in bands.frames
+    ]
+
+    surfaces = [
+        algorithms.surface.legendre_basis(surface, shape, 0, shape[0])
+        for surface in amounts.surfaces
     ]
 
     def work(band: tuple[int, int]) -> None:
         start, stop = band
-        given = read_band(skies, start, stop)
-        sky, noise, bits = _skies(given, of, params)
-        for n, (frame, out) in enumerate(zip(frames, outs, strict=True)):
-            rows = frame.pixels.rows(start, stop)
-            factor = np.float32(factors[n])
-            constant = -np.float32(offsets[n])
+        given, frames = bands.read(start, stop)
+        sky = _skies(given, of, params)
+        for n, (rows, out) in enumerate(zip(frames, outs, strict=True)):
             assert out.variance is not None
             assert out.mask is not None
-            np.subtract(rows.data, sky[n] * factor, out=out.data[start:stop])
-            if rows.variance is not None:
-                own = own_variance(rows, out.data[start:stop])
-            if constant:
-                out.data[start:stop] += constant
-            added = noise[n] * (factor * factor)
-            if rows.variance is not None:
-                added += own
-            out.variance[start:stop] = added
-            out.mask[start:stop] = bits[n] if rows.mask is None else rows.mask | bits[n]
+            filled = [plane[start:stop] for plane in (out.data, out.variance, out.mask)]
+            algorithms.sky_subtract.subtract_rows(
+                rows,
+                Rows(sky[0][n], sky[1][n], sky[2][n]),
+                amounts.factors[n],
+                amounts.offsets[n],
+                (surfaces[n][0][start:stop], surfaces[n][1]),
+                Rows(filled[0], filled[1], filled[2]),
+            )
 
-    bytes_per_row = (len(skies) * 11 + len(frames) * 10) * nx
-    engine.map(work, engine.bands(ny, bytes_per_row))
+    bytes_per_row = (len(bands.skies) * 16 + len(bands.frames) * 10) * shape[1]
+    engine.map(work, engine.bands(shape[0], bytes_per_row, BAND_BYTES))
     return outs

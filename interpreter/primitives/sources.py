@@ -6,6 +6,7 @@ import numpy as np
 from f2yaml.interpreter import algorithms
 from f2yaml.interpreter.algorithms.tan import affine_between
 from f2yaml.interpreter.dq import DQ
+from f2yaml.interpreter.engine import SERIAL, Engine
 from f2yaml.interpreter.errors import FrameMismatch, TooFewFrames
 from f2yaml.interpreter.frame import Frame
 from f2yaml.interpreter.pixels import Array, Planes
@@ -27,7 +28,7 @@ class DetectSources(Params):
     )
 
 
-@per_frame("detectSources", suffix="_sourcesDetected", stamps=("DETECSRC",), holds_gil=True)
+@per_frame("detectSources", suffix="_sourcesDetected", stamps=("DETECSRC",))
 def detect_sources(frame: Frame, params: DetectSources) -> Frame:
     """Find sources; fill OBJMASK and OBJCAT.
 
@@ -156,13 +157,17 @@ class TransferObjectMask(Params):
 
 
 @between_streams("transferObjectMask", suffix="_objmaskTransferred", updates=True, reads=())
-def transfer_object_mask(streams: Streams, params: TransferObjectMask) -> Reported:
+def transfer_object_mask(
+    streams: Streams, params: TransferObjectMask, *, engine: Engine = SERIAL
+) -> Reported:
     """Carry the object mask of one deep frame to the frames of another stream.
 
     Parameters
     ----------
     streams : ``from`` with exactly one frame that has an object mask, ``to`` with those that get it
     params : TransferObjectMask
+    engine : Engine
+        Works on the frames.
 
     Raises
     ------
@@ -183,17 +188,16 @@ def transfer_object_mask(streams: Streams, params: TransferObjectMask) -> Report
             "give the stack as `from` and the frames as `to`",
         )
     mask = need_objmask(deep[0], "transferObjectMask")
-    made = []
-    share = 0.0
-    for frame in frames:
-        affine = affine_between(frame.wcs, deep[0].wcs, (frame.shape[0], frame.shape[1]))
+
+    def carry(frame: Frame) -> tuple[Frame, float]:
+        shape = (frame.shape[0], frame.shape[1])
+        affine = affine_between(frame.wcs, deep[0].wcs, shape)
         carried = algorithms.morphology.transfer_mask(
-            mask,
-            affine,
-            (frame.shape[0], frame.shape[1]),
-            threshold=params.dq_threshold,
-            dilation=params.dilation,
+            mask, affine, shape, threshold=params.dq_threshold, dilation=params.dilation
         )
-        share += float(carried.mean()) / len(frames)
-        made.append(frame.with_(objmask=carried))
+        return frame.with_(objmask=carried), np.count_nonzero(carried) / carried.size
+
+    carried = engine.map(carry, frames)
+    share = sum(part for _, part in carried) / len(frames)
+    made = [frame for frame, _ in carried]
     return Reported({"to": made}, health=f"{100 * share:.1f} % masked")

@@ -8,13 +8,13 @@ from typing import Any, Literal
 
 import numpy as np
 from f2yaml.interpreter import algorithms
-from f2yaml.interpreter.engine import SERIAL, Engine, read_band, stacked
+from f2yaml.interpreter.engine import SERIAL, Engine, read_band
 from f2yaml.interpreter.errors import FrameMismatch, TooFewFrames
 from f2yaml.interpreter.frame import Frame, joint_provenance, require_same
 from f2yaml.interpreter.pixels import Array, InMemory, Planes
+from f2yaml.interpreter.primitives.stack_bands import Combiner
 from f2yaml.interpreter.primitives.stack_headers import (
     Weights,
-    exposures,
     joint_stars,
     stack_cards,
     variance_ratio,
@@ -22,6 +22,8 @@ from f2yaml.interpreter.primitives.stack_headers import (
 from f2yaml.interpreter.registry import Params, Reported, group
 from pydantic import Field, model_validator
 
+SAMPLE_BYTES = 10  # data, variance, mask
+BAND_BYTES = 8 << 20  # of samples per band and thread: they stay in the cache
 PHOTON_ROWS = 32  # of 2048: 65 000 pixels a frame, 0.01 on a slope
 
 
@@ -107,15 +109,8 @@ def combine_frames(
     first = frames[0]
     for frame in frames[1:]:
         require_same(first, frame, "shape", "unit", step="stack")
-    if params.reject_method == "minmax" and params.nlow + params.nhigh >= len(frames):
-        raise TooFewFrames(
-            f"minmax would drop {params.nlow} + {params.nhigh} of {len(frames)} frames",
-            "no sample would be left",
-            "lower nlow and nhigh, or take another reject_method",
-        )
     rules = _rules(params) | _levels(frames, params)
     rules["photon"] = _photon(frames, params, rules.get("scale"))
-    present = frozenset.intersection(*(f.pixels.present for f in frames))
     ny, nx = first.shape
     out = Planes(
         engine.empty((ny, nx), np.float32),
@@ -123,45 +118,9 @@ def combine_frames(
         engine.empty((ny, nx), np.uint16) if params.apply_dq else None,
         coverage=None if flag_share is None else engine.empty((ny, nx), np.uint16),
     )
-    per_row = len(frames) * nx * (4 * 2 + 2)
-
-    def work(band: tuple[int, int]) -> tuple[int, int]:
-        start, stop = band
-        blocks = [frame.pixels.rows(start, stop) for frame in frames]
-        planes = stacked(blocks)
-        variance = planes.variance if "variance" in present else None
-        mask = planes.mask if "mask" in present and params.apply_dq else None
-        if weights is None:
-            made = algorithms.combine.combine(
-                planes.data, variance, mask, operation=params.operation, **rules
-            )
-        else:
-            assert variance is not None
-            made = algorithms.weighted.weighted_mean(
-                planes.data, variance, mask, weights.shares, **rules
-            )
-        assert out.variance is not None
-        out.data[start:stop] = made.data
-        out.variance[start:stop] = made.variance
-        if out.mask is not None:
-            out.mask[start:stop] = 0 if made.mask is None else made.mask
-        if out.coverage is None or flag_share is None:
-            return 0, 0
-        known = algorithms.coverage.makeup(
-            made,
-            planes.data,
-            variance,
-            mask,
-            depth=_depths(frames, blocks),
-            flag_share=flag_share,
-            **rules,
-        )
-        out.coverage[start:stop] = known.coverage
-        if out.mask is not None and known.mask is not None:
-            out.mask[start:stop] = known.mask
-        return known.usable, known.used
-
-    counts = np.array(engine.map(work, engine.bands(ny, per_row)), np.int64).sum(axis=0)
+    combiner = Combiner(frames, params.operation, rules, weights, flag_share, out)
+    bands = engine.bands(ny, len(frames) * nx * SAMPLE_BYTES, BAND_BYTES)
+    counts = np.array(engine.map(combiner.work, bands), np.int64).sum(axis=0)
     cards, sci = stack_cards(frames, weights, scaled=params.scale and not params.zero)
     if flag_share is not None:
         share = 1 - counts[1] / counts[0] if counts[0] else 0.0
@@ -173,17 +132,6 @@ def combine_frames(
         skies=None,
         provenance=joint_provenance(frames),
     ).with_cards(cards, sci)
-
-
-def _depths(frames: Sequence[Frame], blocks: Sequence[Planes]) -> Array | None:
-    """Return the exposures behind each sample; None where all frames are single exposures."""
-    counts = [exposures(frame) for frame in frames]
-    if max(counts) == 1 and all(block.coverage is None for block in blocks):
-        return None
-    made = np.empty((len(blocks), *blocks[0].data.shape), np.uint16)
-    for plane, count, block in zip(made, counts, blocks, strict=True):
-        plane[:] = min(count, 65535) if block.coverage is None else block.coverage
-    return made
 
 
 def _rules(params: Combine) -> dict[str, Any]:

@@ -9,7 +9,8 @@ from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
 import numpy as np
-from f2yaml.interpreter.frame import Card, Frame
+from f2yaml.interpreter.cards import Card
+from f2yaml.interpreter.frame import Frame
 from f2yaml.interpreter.pixels import Array
 
 

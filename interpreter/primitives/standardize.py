@@ -11,16 +11,18 @@ from typing import Literal
 import numpy as np
 from f2yaml.interpreter import algorithms
 from f2yaml.interpreter.algorithms.tan import Tan
+from f2yaml.interpreter.cards import Card
 from f2yaml.interpreter.dq import DQ
 from f2yaml.interpreter.engine import SERIAL, Engine
 from f2yaml.interpreter.errors import BadInput, FrameMismatch, Problem
 from f2yaml.interpreter.f2 import detector
 from f2yaml.interpreter.f2.illumination import illumination_mask
 from f2yaml.interpreter.f2.names import root_of
-from f2yaml.interpreter.frame import Card, Frame, require_same
+from f2yaml.interpreter.frame import Frame, require_same
 from f2yaml.interpreter.headers import utc_now
 from f2yaml.interpreter.pixels import Array, Planes
 from f2yaml.interpreter.pointing import Way, contradictions, repaired
+from f2yaml.interpreter.primitives.links import AsFloat, Flags, Noise
 from f2yaml.interpreter.primitives.stack_headers import exposure_cards
 from f2yaml.interpreter.registry import Params, Reported, group, per_frame
 from f2yaml.schema.modes import MEANING as MODE_MEANING
@@ -31,7 +33,8 @@ ESSENTIAL = {
     "EXPTIME": "exposure times decide which calibrations fit",
     "LNRS": "the number of read pairs sets gain, noise and saturation",
 }
-
+#: Rows of a raw frame that are searched at a time for saturated pixels.
+_SEARCH_ROWS = 64
 
 #: How headers spell the unit of raw pixels.
 _ADU = ("", "adu", "adus", "count", "counts", "dn")
@@ -232,10 +235,7 @@ def prepare(
         "CUNIT2": "deg",
     }
 
-    def as_float(planes: Planes, start: int, stop: int) -> Planes:
-        return planes._replace(data=planes.data.astype(np.float32))
-
-    return frame.map_rows(as_float).with_cards(phu, sci).with_wcs(wcs)
+    return frame.map_rows(AsFloat()).with_cards(phu, sci).with_wcs(wcs)
 
 
 def _figures(frame: Frame) -> dict[str, float]:
@@ -263,13 +263,6 @@ class AddDQ(Params):
     illum_mask: str | None = Field(
         None, description="illumination mask to use instead of the generated circle (file)"
     )
-
-
-@lru_cache(maxsize=4)
-def _circle(shape: tuple[int, int]) -> Array:
-    mask = illumination_mask(shape)
-    mask.flags.writeable = False
-    return mask
 
 
 @per_frame("addDQ", suffix="_dqAdded", stamps=("ADDDQ",), guard=True, takes="exposures")
@@ -306,37 +299,58 @@ def add_dq(
     Spec: primitives 5.1, instrument 4.1 and 4.9. The region of a collapsed core must be enclosed
     by saturated pixels, which DRAGONS does not ask.
     """
-    shape = (frame.shape[-2], frame.shape[-1])
-    static = np.zeros(shape, np.uint16)
-    for given in (bpm, user_bpm):
+    for given in (bpm, user_bpm, illum_mask):
         if given is not None:
             require_same(frame, given, "shape", step="addDQ")
-            static |= given.data.astype(np.uint16)
-    if "DARK" in frame.tags:  # darks see no light anywhere, whatever a mask made of flats says
-        static &= ~np.uint16(DQ.UNILLUMINATED)
+    shape = (frame.shape[-2], frame.shape[-1])
+    dark = "DARK" in frame.tags
+    lit = params.add_illum_mask and not dark
+    static = _static_bits(shape, bpm, user_bpm, illum_mask, dark, lit)
     cards: dict[str, Card] = {}
-    if params.add_illum_mask and "DARK" not in frame.tags:
-        if illum_mask is not None:
-            require_same(frame, illum_mask, "shape", step="addDQ")
-            static |= np.where(illum_mask.data != 0, DQ.UNILLUMINATED, 0).astype(np.uint16)
-        else:
-            static |= _circle(shape)
+    if lit:
         cards["ILLUMASK"] = (params.illum_mask or "circle", "Illumination mask")
         cards["ADILLMSK"] = (utc_now(), "UT time of addIllumMaskToDQ")
     saturation, nonlinear = float(frame.sci["SATLEVEL"]), float(frame.sci["NONLINEA"])
-    data = frame.data
-    hidden = algorithms.saturation.hidden_saturation(
-        data, static, nonlinear=nonlinear, saturation=saturation
+    hidden = _hidden(frame, static, nonlinear, saturation)
+    flags = Flags(static, hidden, nonlinear, saturation)
+    return frame.map_rows(flags, adds=["mask"]).with_cards(phu=cards)
+
+
+@lru_cache(maxsize=2)
+def _static_bits(
+    shape: tuple[int, int],
+    bpm: Frame | None,
+    user_bpm: Frame | None,
+    illum_mask: Frame | None,
+    dark: bool,
+    lit: bool,
+) -> Array:
+    """Return the bits that all frames of a kind have; one array for all of them."""
+    static = np.zeros(shape, np.uint16)
+    for given in (bpm, user_bpm):
+        if given is not None:
+            static |= given.data.astype(np.uint16)
+    if dark:  # darks see no light anywhere, whatever a mask made of flats says
+        static &= ~np.uint16(DQ.UNILLUMINATED)
+    if lit and illum_mask is not None:
+        static |= np.where(illum_mask.data != 0, DQ.UNILLUMINATED, 0).astype(np.uint16)
+    elif lit:
+        static |= illumination_mask(shape)
+    static.flags.writeable = False
+    return static
+
+
+def _hidden(frame: Frame, static: Array, nonlinear: float, saturation: float) -> Array:
+    """Return the places of pixels of hidden saturation in the flattened frame."""
+    ny = frame.shape[-2]
+    bands = [(y, min(y + _SEARCH_ROWS, ny)) for y in range(0, ny, _SEARCH_ROWS)]
+    rows = [frame.pixels.rows(*band).data for band in bands]
+    if not any(algorithms.saturation.reached(part, saturation) for part in rows):
+        return np.empty(0, np.int64)
+    found = algorithms.saturation.hidden_saturation(
+        np.concatenate(rows), static, nonlinear=nonlinear, saturation=saturation
     )
-    static |= np.where(hidden, DQ.SATURATED, 0).astype(np.uint16)
-
-    def flag(planes: Planes, start: int, stop: int) -> Planes:
-        mask = algorithms.calibrate.level_flags(
-            planes.data, static[start:stop], nonlinear=nonlinear, saturation=saturation
-        )
-        return planes._replace(mask=mask)
-
-    return frame.with_(data=data).map_rows(flag, adds=["mask"]).with_cards(phu=cards)
+    return np.flatnonzero(found)
 
 
 class AddLatencyToDQ(Params):
@@ -437,16 +451,8 @@ def add_var(frame: Frame, params: AddVAR) -> Frame:
         )
     gain = 1.0 if frame.unit == "electron" else float(frame.sci["GAIN"])
 
-    def noise(planes: Planes, start: int, stop: int) -> Planes:
-        variance = algorithms.calibrate.noise_variance(
-            planes.data,
-            gain=gain,
-            read_noise=float(frame.sci["RDNOISE"]),
-            read=params.read_noise,
-            poisson=params.poisson_noise,
-        )
-        return planes._replace(variance=variance)
-
+    read_noise = float(frame.sci["RDNOISE"])
+    noise = Noise(gain, read_noise, params.read_noise, params.poisson_noise)
     words = ["read"] * params.read_noise + ["Poisson"] * params.poisson_noise
     noted = {"VARNOISE": (", ".join(words), "Noise in the variance plane")}
     return frame.map_rows(noise, adds=["variance"]).with_cards(sci=noted)

@@ -12,11 +12,13 @@ from f2yaml.interpreter.algorithms.calibrate import (
     calibrate,
     corrected_level,
     divide,
+    divided_share,
     hidden_saturation,
     level_flags,
     linearize,
     noise_variance,
     subtract,
+    subtracted_share,
     to_electrons,
 )
 from hypothesis import given, settings
@@ -155,26 +157,33 @@ def test_one_pass_gives_the_bits_of_single_steps(dtype: Any, use: Any, coadds: i
     raw, static, dark, flat = random_frame(4)
     raw = raw.astype(dtype)
     resources = {"dark": dark, "flat": flat}
+    share = np.full(raw.shape, 9, np.uint8)
     out = calibrate(
         raw,
         static,
         gain=4.44,
-        read_noise=11.7,
+        read_noise=11.7 * np.sqrt(coadds),
         coefficients=LINEARITY,
         coadds=coadds,
-        **LEVELS,
+        share=share,
+        **{name: coadds * level for name, level in LEVELS.items()},
         **{name: resources[name] for name in use},
     )
     mask = level_flags(raw, static, coadds=coadds, **LEVELS)
     electrons = to_electrons(raw, gain=4.44)
-    variance = noise_variance(electrons, read_noise=11.7, coadds=coadds)
+    variance = noise_variance(electrons, read_noise=11.7 * np.sqrt(coadds))
     data, spread = linearize(electrons, variance, coefficients=LINEARITY, coadds=coadds)
     assert spread is not None
     steps = Planes(data, spread, mask)
+    shared = None
     if "dark" in use:
+        shared = subtracted_share(None, spread, dark.variance)
         steps = subtract(steps, dark)
     if "flat" in use:
+        shared = divided_share(shared, steps, flat)
         steps = divide(steps, flat)
+    if shared is not None:
+        assert_array_equal(share, shared)
     for one, other in zip(out, steps, strict=True):
         assert one.tobytes() == other.tobytes()
 

@@ -267,7 +267,8 @@ def test_sep_limits_do_not_stop_a_crowded_frame(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(sep, "extract", overflowing)
     limit = sep.get_sub_object_limit()
     assert len(detect(s.data, s.mask, s.variance).catalog) == 4
-    assert contrasts == [0.005, 0.005, 0.005, 1.0]
+    assert len(contrasts) >= 4
+    assert contrasts == [0.005, 0.005, 0.005, 1.0] * (len(contrasts) // 4)  # of each region
     assert sep.get_sub_object_limit() == limit
 
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from f2yaml.interpreter.algorithms.morphology import dilate, transfer_mask
+from f2yaml.interpreter.algorithms.resample import Planes, resample_rows
 from f2yaml.interpreter.algorithms.tan import Affine
 from numpy.testing import assert_array_equal
 from scipy import ndimage
@@ -51,3 +52,24 @@ def test_transfer_by_whole_pixels_is_a_copy_then_grown() -> None:
     out = transfer_mask(mask, Affine(shift=(2.0, -1.0)), (25, 22), dilation=0.0)
     assert np.argwhere(out).tolist() == [[6, 5]]
     assert out.shape == (25, 22)
+
+
+@pytest.mark.parametrize("interpolant", ["poly3", "linear", "nearest", "lanczos3", "poly5"])
+@pytest.mark.parametrize("density", [0.003, 0.3])
+@pytest.mark.parametrize("turn", [0.0, 1e-7, 0.02, np.pi / 2, np.pi])
+def test_skipping_what_is_empty_changes_nothing(
+    turn: float, density: float, interpolant: str
+) -> None:
+    rng = np.random.default_rng(7)
+    mask = (rng.random((90, 120)) < density).astype(np.uint8) * 3
+    mask[0, 5] = mask[40:50, 0] = mask[-1, -1] = 1
+    c, s = np.cos(turn), np.sin(turn)
+    for shift in ((0.0, 0.0), (3.4, -2.0), tuple(rng.uniform(-9, 9, 2))):
+        u, v = 60 - c * 60 + s * 45 + shift[0], 45 - s * 60 - c * 45 + shift[1]
+        affine = Affine(((c, -s), (s, c)), (u, v))
+        planes = Planes((mask != 0).astype(np.float32))
+        every = resample_rows(planes, affine, 0, 100, 110, interpolant, conserve=False)
+        expected = np.abs(every.data) > 0.01
+        assert expected.any()
+        out = transfer_mask(mask, affine, (100, 110), dilation=0.0, interpolant=interpolant)
+        assert_array_equal(out, expected)

@@ -9,6 +9,7 @@ import numpy.typing as npt
 import pytest
 from f2yaml.interpreter.algorithms.combine import combine
 from f2yaml.interpreter.algorithms.sky import Sky, sky_band
+from f2yaml.interpreter.algorithms.sky_groups import groups_of
 from f2yaml.interpreter.errors import NotSupported, TooFewFrames
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -241,3 +242,91 @@ def test_a_line_without_variance_or_with_another_rejection_is_refused() -> None:
 def test_a_target_without_neighbours_is_refused() -> None:
     with pytest.raises(TooFewFrames, match="target 2 of 2 has no sky frames"):
         sky_band(*dither(), LEVEL, [[1, 2], [-1, -1]])
+
+
+# targets that share their neighbours ----------------------------------------------------------
+def crowd(n: int = 26, rows: int = 5, nx: int = 400) -> tuple[Stack, npt.NDArray[Any]]:
+    """Return frames with outliers, flagged samples and pixels that are bad in all; and levels."""
+    rng = np.random.default_rng(8)
+    shape = (n, rows, nx)
+    level = np.linspace(900, 1200, n)
+    noise = rng.uniform(8, 12, shape)
+    data = level[:, None, None] + noise * rng.normal(size=shape)
+    data += rng.choice([0, 0, 0, 0, 0, 45, -43, 400], shape, p=[0.98] + [0.02 / 7] * 7)
+    mask = rng.choice([0, 1, 2, 4, 64], shape, p=[0.9, 0.025, 0.025, 0.025, 0.025])
+    mask[:, 1, 30:300] = 64
+    mask[:, 2, ::7] = 1
+    mask[1:, 3, 50:60] = 8  # one good sample, a target's own
+    mask[:, 4, 5] = 128
+    objects = (rng.random(shape) < 0.03).astype(np.uint8)
+    stack = (
+        data.astype(np.float32),
+        (noise**2).astype(np.float32),
+        mask.astype(np.uint16),
+        objects,
+    )
+    return stack, level
+
+
+def near(n: int, reach: int) -> npt.NDArray[np.int_]:
+    """Return the frames up to `reach` places from each, but not itself."""
+    lists = [[i for i in range(n) if 0 < abs(i - j) <= reach] for j in range(n)]
+    return np.array([row + [-1] * (2 * reach - len(row)) for row in lists])
+
+
+@pytest.mark.parametrize("reach", [25, 12, 6, 1])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"operation": "mean"},
+        {"operation": "mean", "reject": "varclip", "lsigma": 3.5, "hsigma": 4.0},
+        {"operation": "mean", "reject": "varclip", "lsigma": 0.5, "hsigma": 0.5},
+    ],
+)
+def test_shared_work_gives_what_each_target_gets_alone(reach: int, options: dict[str, Any]) -> None:
+    stack, level = crowd()
+    n = len(level)
+    neighbours = near(n, reach)
+    shared = sky_band(*stack, level, neighbours, own=np.arange(n), **options)
+    for j in range(n):  # a list of its own is shared with nobody
+        (x,), (v,), (bits,) = sky_band(*stack, level, neighbours[j : j + 1], **options)
+        assert_array_equal(bits, shared.mask[j])
+        # Sums in another order, in double precision; values are near 1.
+        assert_allclose(shared.data[j], x, atol=1.3e-7, rtol=0)
+        assert_allclose(shared.variance[j], v, rtol=2e-7)
+
+
+@pytest.mark.parametrize("reach", [25, 6])
+def test_shared_work_agrees_with_the_combiner(reach: int) -> None:
+    stack, level = crowd()
+    n = len(level)
+    data, variance, mask, objects = stack
+    clip: dict[str, Any] = {"reject": "varclip", "lsigma": 3.5, "hsigma": 4.0}
+    sky = sky_band(*stack, level, near(n, reach), own=np.arange(n), operation="mean", **clip)
+    inverse = 1 / level.astype(np.float32)
+    for j, row in enumerate(near(n, reach)):
+        use = row[row >= 0]
+        flags = mask[use] | (objects[use] != 0)
+        one = combine(data[use], variance[use], flags, operation="mean", scale=inverse[use], **clip)
+        assert one.mask is not None
+        empty = np.isnan(one.variance)
+        assert_array_equal(sky.mask[j], one.mask | (16 * empty).astype(np.uint16))
+        assert_allclose(sky.data[j], one.data, atol=1.3e-7, rtol=0)
+        assert_allclose(sky.variance[j][~empty], one.variance[~empty], rtol=3e-7)
+
+
+def test_groups_of_targets() -> None:
+    same = groups_of(near(6, 5).astype(np.int32), np.arange(6, dtype=np.int32), 6, 0)
+    assert same.size.tolist() == [6]
+    assert same.slack.tolist() == [0]
+    apart = groups_of(near(9, 2).astype(np.int32), np.arange(9, dtype=np.int32), 9, 0)
+    assert len(apart.size) == 9
+    some = groups_of(near(9, 2).astype(np.int32), np.arange(9, dtype=np.int32), 9, 2)
+    assert len(some.size) < 9
+    for g in range(len(some.size)):
+        for j in some.member[some.start[g] : some.start[g + 1]].tolist():
+            core = set(some.core[g, : some.size[g]].tolist())
+            left = core - set(some.away[j, : some.far[j]].tolist()) - {j}
+            assert left == set(some.listed[j, : some.sizes[j]].tolist())
+            assert some.far[j] <= some.slack[g] <= 2

@@ -11,7 +11,7 @@ from f2yaml.interpreter.algorithms.surface import (
     blank_level,
     block_levels,
     fit_surface,
-    surface_rows,
+    legendre_basis,
     usable_blocks,
 )
 
@@ -36,6 +36,11 @@ def fitted(data: Any, objects: Any = None, mask: Any = None, order: int = 2) -> 
     usable, _ = usable_blocks(blocks, SIZE * SIZE)
     found = fit_surface(blocks, usable, SIZE, SHAPE, order)
     return None if found is None else surface_rows(found, SHAPE, 0, SHAPE[0])
+
+
+def surface_rows(coefficients: Any, shape: tuple[int, int], start: int, stop: int) -> Any:
+    along, basis = legendre_basis(coefficients, shape, start, stop)
+    return sum(along[:, k, None] * basis[k] for k in range(len(basis)))
 
 
 def noisy(seed: int = 1) -> Any:

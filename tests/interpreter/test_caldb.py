@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 from caldb_products import raw_headers, write_product, write_raw
+from f2yaml.interpreter import caldb
 from f2yaml.interpreter.caldb import LAYOUT, CalibrationDatabase, read_product
 from f2yaml.interpreter.calibrations import Calibrations, check_user_cal, user_calibrations
 from f2yaml.interpreter.config import Configuration, DatabaseChoice, database_file
@@ -190,6 +191,48 @@ def test_a_touched_file_is_the_same_and_a_changed_one_is_not(
     assert entry.state() == "altered"
     file.unlink()
     assert entry.state() == "missing"
+
+
+def test_a_copied_file_is_read_once_for_all_frames_until_it_changes(
+    tmp_path: Path, database: CalibrationDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A copy has another time of change than the entry says: its content is compared."""
+    file = dark(tmp_path, "d.fits")
+    entry = database.add(file)
+    read: list[Path] = []
+
+    def checksum(path: Path) -> str:
+        read.append(path)
+        return caldb.hashlib.sha256(path.read_bytes()).hexdigest()
+
+    monkeypatch.setattr(caldb, "checksum", checksum)
+    os.utime(file, ns=(1, 1))
+    assert [entry.state() for _ in range(3)] == ["present"] * 3
+    assert len(read) == 1
+    content = file.read_bytes()
+    file.write_bytes(content[:-1] + b"x")
+    assert [entry.state() for _ in range(2)] == ["altered"] * 2
+    assert len(read) == 3  # changed a moment ago: it may change again within a tick of the clock
+
+
+def test_frames_of_a_run_open_the_database_once(
+    tmp_path: Path, database: CalibrationDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database.add(dark(tmp_path, "d.fits"))
+    calibrations = service(tmp_path, database.path)
+    opened: list[Path] = []
+    opens = CalibrationDatabase.open
+
+    def counted(path: Path) -> CalibrationDatabase:
+        opened.append(path)
+        return opens(path)
+
+    monkeypatch.setattr(CalibrationDatabase, "open", counted)
+    for _ in range(3):
+        assert len(calibrations.search(raw_headers(), "processed_dark").candidates) == 1
+    assert opened == [database.path]
+    calibrations.store(dark(tmp_path, "e.fits"), "processed_dark")
+    assert len(calibrations.search(raw_headers(), "processed_dark").candidates) == 2
 
 
 def test_contents_are_not_read_while_size_and_time_agree(

@@ -10,11 +10,10 @@ import numpy as np
 import pytest
 from f2yaml.interpreter.engine import BAND_BYTES, Engine, read_band
 from f2yaml.interpreter.frame import Frame
-from f2yaml.interpreter.pixels import InMemory, OnDisk
+from f2yaml.interpreter.pixels import InMemory
 from hypothesis import given
 from hypothesis import strategies as st
-from numpy.testing import assert_array_equal
-from synthetic import flat_frame, frame
+from synthetic import flat_frame
 
 
 @given(st.integers(1, 3000), st.integers(1, 10**9), st.integers(1, 16))
@@ -97,28 +96,6 @@ def test_settled_frames_hold_what_was_computed(tmp_path: Path) -> None:
         assert (made.data == 5).all()
         assert engine.settle(made) is made
         engine.close()
-
-
-def test_spooled_frames_are_read_back_and_their_file_goes_with_them(tmp_path: Path) -> None:
-    engine = Engine(scratch=tmp_path)
-    given = frame(np.arange(12.0).reshape(3, 4), variance=2, mask=4, objmask=None)
-    made = engine.spool(given)
-    assert isinstance(made.pixels, OnDisk)
-    assert made.pixels.native
-    for left, right in zip(given.pixels.whole(), made.pixels.whole(), strict=True):
-        if left is None:
-            assert right is None
-        else:
-            assert_array_equal(left, right)
-    assert_array_equal(made.pixels.rows(1, 2).data, given.data[1:2])
-    assert engine.spool(made) is made
-    assert engine.held(made) is made
-    (folder,) = tmp_path.iterdir()
-    assert len(list(folder.iterdir())) == 1
-    del made
-    gc.collect()
-    assert list(folder.iterdir()) == []
-    engine.close()
 
 
 def test_held_frames_have_rows_at_hand() -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from f2yaml.interpreter.errors import BadInput, FrameMismatch
 from f2yaml.interpreter.frame import require_same
-from f2yaml.interpreter.pixels import Computed, InMemory, OnDisk, Overlay, Planes, evaluate
+from f2yaml.interpreter.pixels import Chain, InMemory, OnDisk, Overlay, Planes, evaluate
 from f2yaml.interpreter.wcs import tan_of
 from numpy.testing import assert_array_equal
 from synthetic import flat_frame, frame
@@ -50,7 +50,7 @@ def test_chains_of_row_functions_are_computed_once_per_row_and_only_when_asked()
         return planes._replace(data=planes.data * 2)
 
     lazy = flat_frame(1.0, shape=(70, 4)).map_rows(double).map_rows(double)
-    assert isinstance(lazy.pixels, Computed)
+    assert isinstance(lazy.pixels, Chain)
     assert asked == []
     assert_array_equal(lazy.data, np.full((70, 4), 4, np.float32))
     assert sorted(set(asked)) == [(0, 32), (32, 64), (64, 70)]

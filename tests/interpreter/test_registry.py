@@ -137,7 +137,6 @@ def test_kinds() -> None:
     assert kinds["skyCorrect"] is BetweenStreams
     detect, check, transfer = map(find, ("detectSources", "checkWCS", "transferObjectMask"))
     assert isinstance(detect, PerFrame)
-    assert detect.holds_gil
     assert isinstance(check, Group)
     assert check.headers_only
     assert isinstance(transfer, BetweenStreams)

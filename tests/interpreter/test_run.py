@@ -51,6 +51,11 @@ def steps(*lines: str) -> str:
     return "steps:\n" + "".join(f"  - {line}\n" for line in lines)
 
 
+def outputs(*streams: str) -> str:
+    """Return the outputs of a recipe; streams that nothing reads any more are let go."""
+    return "outputs:\n" + "".join(f"  {name}: {{suffix: _{name}}}\n" for name in streams)
+
+
 def levels(run: Execution, stream: str = "main") -> list[float]:
     return [float(f.data[0, 0]) for f in run.streams[stream]]
 
@@ -74,7 +79,7 @@ def test_streams_are_read_filled_copied_and_cleared(bench: Bench) -> None:
         "{do: meanOf, from: rest, to: mean}",
         "{do: clearStream, from: rest}",
     )
-    run = bench.run(steps(*lines), frames(3))
+    run = bench.run(steps(*lines) + outputs("main", "kept", "one", "more", "mean"), frames(3))
     assert levels(run, "main") == levels(run, "kept") == [10, 20, 30]
     assert levels(run, "one") == [10]
     assert levels(run, "more") == [31, 41]
@@ -90,7 +95,7 @@ def test_frame_by_frame_steps_on_different_streams_do_not_mix(bench: Bench) -> N
         "{do: addOne, to: more}",
         "{do: rowNumber, from: main}",
     )
-    run = bench.run(steps(*lines), frames(1))
+    run = bench.run(steps(*lines) + outputs("main", "kept", "more"), frames(1))
     assert (levels(run), levels(run, "kept"), levels(run, "more")) == ([22], [20], [12])
 
 
@@ -107,9 +112,20 @@ def test_streams_hold_pixels_not_promises(bench: Bench) -> None:
     assert all(isinstance(f.pixels, InMemory) for f in run.streams["main"])
 
 
+def test_streams_that_nothing_reads_any_more_are_let_go(bench: Bench) -> None:
+    text = steps(
+        "{do: copyInputs, to: kept}", "{do: addOne, from: kept, to: kept}", "{do: addOne}",
+        "{when: count(kept) == 2, steps: [{do: rowNumber}]}",
+    )  # fmt: skip
+    run = bench.run(text, frames(2))
+    assert "kept" not in run.streams
+    assert levels(run) == [22, 42]  # what is gone is still counted
+
+
 def test_an_include_gives_its_result_to_another_stream(bench: Bench) -> None:
     (bench.folder / "inner.yaml").write_text("f2yaml: 1\nname: inner\n" + steps("{do: addOne}"))
-    run = bench.run(steps("{include: inner.yaml, to: deep}", "{do: rowNumber}"), frames(1))
+    text = steps("{include: inner.yaml, to: deep}", "{do: rowNumber}") + outputs("main", "deep")
+    run = bench.run(text, frames(1))
     assert (levels(run, "deep"), levels(run)) == ([11], [20])
 
 
@@ -320,7 +336,7 @@ def test_jobs_bands_and_memory_do_not_change_a_bit(
     assert list(scratch.iterdir()) == []
 
 
-def test_detection_in_processes_finds_the_same(bench: Bench) -> None:
+def test_detection_in_threads_finds_the_same(bench: Bench) -> None:
     stars = [(30.0, 30.0, 50000.0), (60.0, 50.0, 80000.0)]
     given = dither([(0, 0), (3, 3)], shape=(96, 96), stars=stars, sky=100.0).frames
     text = steps("{do: addOne}", "{do: detectSources}")
@@ -367,7 +383,7 @@ def test_an_error_of_a_group_step_says_where(bench: Bench) -> None:
     assert "shape of S20200104S0001.fits" in str(error.value)
 
 
-def test_an_error_in_a_process_says_where(bench: Bench) -> None:
+def test_an_error_of_detection_says_where(bench: Bench) -> None:
     tiny = [f.with_(data=np.full(f.shape, np.nan, np.float32)) for f in frames(2)]
     broken = [f.with_cards(sci={"CTYPE1": "RA---SIN"}) for f in tiny]
     for jobs in (1, 2):

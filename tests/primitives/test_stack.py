@@ -10,6 +10,10 @@ import pytest
 from f2yaml.interpreter.engine import Engine
 from f2yaml.interpreter.errors import FrameMismatch, TooFewFrames
 from f2yaml.interpreter.frame import Frame, ProvenanceRow, joint_provenance
+from f2yaml.interpreter.primitives.register import (
+    ResampleToCommonFrame,
+    resample_to_common_frame,
+)
 from f2yaml.interpreter.primitives.stack import (
     Combine,
     StackDarks,
@@ -189,7 +193,7 @@ def test_seeing_may_change_a_bright_star_by_a_tenth() -> None:
 
 
 def test_dropping_all_frames_is_refused() -> None:
-    with pytest.raises(TooFewFrames, match=r"minmax would drop 2 \+ 1 of 3 frames"):
+    with pytest.raises(TooFewFrames, match="reject 2 low and 1 high of 3 frames"):
         stack_frames(three(), StackFrames(reject_method="minmax", nlow=2, nhigh=1))
 
 
@@ -251,6 +255,29 @@ def test_bands_and_threads_do_not_change_a_bit(jobs: int, band_rows: int) -> Non
     made = one(stack_frames(frames, params, engine=engine))
     for left, right in zip(plain.pixels.whole(), made.pixels.whole(), strict=True):
         assert_array_equal(left, right)
+
+
+@pytest.mark.parametrize(("jobs", "band_rows"), [(1, 5), (2, 7), (3, 1), (2, None)])
+def test_bands_and_threads_do_not_change_a_bit_of_resampled_frames(
+    jobs: int, band_rows: int | None
+) -> None:
+    rng = np.random.default_rng(4)
+    frames = dither([(0, 0), (3.3, -2.6), (-4.8, 5.1)], shape=(41, 50)).frames
+    frames = [f.with_(mask=(rng.random(f.shape) < 0.03).astype(np.uint16)) for f in frames]
+
+    def made(engine: Engine) -> Frame:
+        moved = resample_to_common_frame(frames, ResampleToCommonFrame(), engine=engine).frames
+        return one(stack_frames(moved, StackFrames(), engine=engine))
+
+    plain = made(Engine())
+    other = made(Engine(jobs, band_rows=band_rows))
+    for left, right in zip(plain.pixels.whole(), other.pixels.whole(), strict=True):
+        assert_array_equal(left, right)
+    # The fused steps are those of frames resampled before.
+    moved = resample_to_common_frame(frames, ResampleToCommonFrame()).frames
+    settled = one(stack_frames([Engine().held(f) for f in moved], StackFrames()))
+    assert_array_equal(settled.data, plain.data)
+    assert_array_equal(settled.mask, plain.mask)
 
 
 def test_a_stack_that_does_not_fit_in_memory_is_the_same(tmp_path: Any) -> None:

@@ -1,0 +1,77 @@
+"""Memory for planes that is used again: touching fresh pages costs more than most arithmetic."""
+
+from __future__ import annotations
+
+import mmap
+import threading
+import weakref
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from f2yaml.interpreter.pixels import Array
+
+#: Arrays smaller than this are left to numpy.
+SMALL = 1 << 20
+
+
+class Pool:
+    """Lends arrays and keeps their memory when they are gone.
+
+    Parameters
+    ----------
+    limit : int
+        Bytes lent or kept at most.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.lent = 0
+        self._idle: dict[int, list[mmap.mmap]] = {}
+        # Arrays may be given back while this thread holds the lock.
+        self._lock = threading.RLock()
+
+    def empty(self, shape: Sequence[int], dtype: Any) -> Array | None:
+        """Return an array whose content is arbitrary, or None where that exceeds the limit."""
+        kind = np.dtype(dtype)
+        count = int(np.prod(shape))
+        size = count * kind.itemsize
+        with self._lock:
+            if self.lent + size > self.limit:
+                return None
+            self.lent += size
+            kept = self._idle.get(size)
+            memory = kept.pop() if kept else None
+            if memory is None and self.lent + self.idle > self.limit:
+                self._idle.clear()
+        if size < SMALL:
+            array: Array = np.empty(count, kind)
+        else:
+            memory = _fresh(size) if memory is None else memory
+            array = np.frombuffer(memory, kind, count)
+        weakref.finalize(array, self._give_back, size, memory)
+        return array.reshape(tuple(shape))
+
+    @property
+    def idle(self) -> int:
+        """Bytes kept for later."""
+        return sum(size * len(kept) for size, kept in self._idle.items())
+
+    def clear(self) -> None:
+        """Let go of memory that is not lent."""
+        with self._lock:
+            self._idle.clear()
+
+    def _give_back(self, size: int, memory: mmap.mmap | None) -> None:
+        with self._lock:
+            self.lent -= size
+            if memory is not None:
+                self._idle.setdefault(size, []).append(memory)
+
+
+def _fresh(size: int) -> mmap.mmap:
+    """Return new private memory, in large pages where the system has them."""
+    memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    if hasattr(mmap, "MADV_HUGEPAGE"):
+        memory.madvise(mmap.MADV_HUGEPAGE)
+    return memory

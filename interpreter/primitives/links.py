@@ -1,0 +1,253 @@
+"""Row functions of the chain from raw counts to calibrated electrons, joined into one pass.
+
+Each class does what one step does to some rows. Where the whole chain follows one another, the last
+of them does the work of all (`joined`), bit for bit as they do it in turn (`algorithms.calibrate`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+from f2yaml.interpreter import algorithms
+from f2yaml.interpreter.f2.detector import LINEARITY
+from f2yaml.interpreter.frame import Frame
+from f2yaml.interpreter.pixels import Array, Planes, RowFunction
+
+if TYPE_CHECKING:
+    from f2yaml.interpreter.algorithms.calibrate import Planes as CalPlanes
+    from f2yaml.interpreter.algorithms.calibrate import Settings
+
+SATURATED = np.uint16(4)
+
+
+@dataclass(frozen=True, eq=False)
+class AsFloat:
+    """Counts as float32 (prepare)."""
+
+    def __call__(self, planes: Planes, start: int, stop: int) -> Planes:
+        return planes._replace(data=planes.data.astype(np.float32))
+
+
+@dataclass(frozen=True, eq=False)
+class Flags:
+    """Quality bits (addDQ).
+
+    Parameters
+    ----------
+    static : uint16, shape (ny, nx)
+        Bits of known bad and unilluminated pixels; frames may share it.
+    hidden : int, shape (k,)
+        Ascending places of pixels of hidden saturation in the flattened frame.
+    nonlinear, saturation : float, adu
+    """
+
+    static: Array
+    hidden: Array
+    nonlinear: float
+    saturation: float
+
+    def known(self, start: int, stop: int) -> Array:
+        """Return the bits of some rows that do not follow from their counts alone."""
+        rows: Array = self.static[start:stop]
+        if not self.hidden.size:
+            return rows
+        width = rows.shape[1]
+        first, last = np.searchsorted(self.hidden, (start * width, stop * width))
+        if first < last:
+            rows = rows.copy()
+            rows.reshape(-1)[self.hidden[first:last] - start * width] |= SATURATED
+        return rows
+
+    def __call__(self, planes: Planes, start: int, stop: int) -> Planes:
+        mask = algorithms.calibrate.level_flags(
+            planes.data,
+            self.known(start, stop),
+            nonlinear=self.nonlinear,
+            saturation=self.saturation,
+        )
+        return planes._replace(mask=mask)
+
+
+@dataclass(frozen=True, eq=False)
+class Electrons:
+    """Counts times the gain (ADUToElectrons)."""
+
+    gain: float
+
+    def __call__(self, planes: Planes, start: int, stop: int) -> Planes:
+        variance = planes.variance
+        if variance is not None:
+            variance = algorithms.calibrate.to_electrons(variance, gain=self.gain * self.gain)
+        data = algorithms.calibrate.to_electrons(planes.data, gain=self.gain)
+        return planes._replace(data=data, variance=variance)
+
+
+@dataclass(frozen=True, eq=False)
+class Noise:
+    """Variance of read and photon noise (addVAR); `gain` in electrons per unit of the data."""
+
+    gain: float
+    read_noise: float
+    read: bool
+    poisson: bool
+
+    def __call__(self, planes: Planes, start: int, stop: int) -> Planes:
+        variance = algorithms.calibrate.noise_variance(
+            planes.data,
+            gain=self.gain,
+            read_noise=self.read_noise,
+            read=self.read,
+            poisson=self.poisson,
+        )
+        return planes._replace(variance=variance)
+
+
+@dataclass(frozen=True, eq=False)
+class Linear:
+    """Correction of the detector's response (nonlinearityCorrect)."""
+
+    gain: float
+    coadds: int
+    poisson: bool
+
+    def __call__(self, planes: Planes, start: int, stop: int) -> Planes:
+        data, variance = algorithms.calibrate.linearize(
+            planes.data,
+            planes.variance,
+            coefficients=LINEARITY,
+            gain=self.gain,
+            coadds=self.coadds,
+            poisson=self.poisson,
+        )
+        return planes._replace(data=data, variance=variance)
+
+    def joined(self, before: tuple[RowFunction, ...]) -> RowFunction | None:
+        return _joined((*before, self))
+
+
+@dataclass(frozen=True, eq=False)
+class MinusDark:
+    """Subtraction of a dark (darkCorrect)."""
+
+    dark: Frame
+
+    def __call__(self, planes: Planes, start: int, stop: int) -> Planes:
+        zero = self.dark.pixels.rows(start, stop)
+        made = algorithms.calibrate.subtract(complete(planes), complete(zero))
+        planes_made = planes._replace(data=made.data, variance=made.variance, mask=made.mask)
+        if planes.variance is None or zero.variance is None:
+            return planes_made
+        share = algorithms.calibrate.subtracted_share(planes.shared, planes.variance, zero.variance)
+        return planes_made._replace(shared=share)
+
+    def joined(self, before: tuple[RowFunction, ...]) -> RowFunction | None:
+        return _joined((*before, self))
+
+
+@dataclass(frozen=True, eq=False)
+class OverFlat:
+    """Division by a flat (flatCorrect)."""
+
+    flat: Frame
+
+    def __call__(self, planes: Planes, start: int, stop: int) -> Planes:
+        response = self.flat.pixels.rows(start, stop)
+        made = algorithms.calibrate.divide(complete(planes), complete(response))
+        planes_made = planes._replace(data=made.data, variance=made.variance, mask=made.mask)
+        if planes.variance is None or response.variance is None:
+            return planes_made
+        share = algorithms.calibrate.divided_share(
+            planes.shared, complete(planes), complete(response)
+        )
+        return planes_made._replace(shared=share)
+
+    def joined(self, before: tuple[RowFunction, ...]) -> RowFunction | None:
+        return _joined((*before, self))
+
+
+def complete(planes: Planes) -> CalPlanes:
+    """Return planes with zeros for a missing variance or mask."""
+    shape = planes.data.shape
+    variance = np.zeros(shape, np.float32) if planes.variance is None else planes.variance
+    mask = np.zeros(shape, np.uint16) if planes.mask is None else planes.mask
+    return algorithms.calibrate.Planes(planes.data, variance, mask)
+
+
+@dataclass(frozen=True, eq=False)
+class Calibration:
+    """All of the chain in one pass; without dark or flat where a frame is not that far yet."""
+
+    flags: Flags
+    electrons: Electrons
+    noise: Noise
+    linear: Linear
+    dark: Frame | None = None
+    flat: Frame | None = None
+
+    def __call__(self, planes: Planes, start: int, stop: int) -> Planes:
+        shape = planes.data.shape
+        share = None if self.dark is None and self.flat is None else np.empty(shape, np.uint8)
+        filled = (np.empty(shape, np.float32), np.empty(shape, np.float32))
+        return self.into(
+            planes, start, stop, Planes(*filled, np.empty(shape, np.uint16), shared=share)
+        )
+
+    def into(self, planes: Planes, start: int, stop: int, out: Planes) -> Planes:
+        """Fill the arrays of `out`; its shares only where there are a dark or flat."""
+        if out.variance is None or out.mask is None:
+            return self(planes, start, stop)
+        given = [
+            algorithms.calibrate.NONE if frame is None else complete(frame.pixels.rows(start, stop))
+            for frame in (self.dark, self.flat)
+        ]
+        share = out.shared
+        if self.dark is None and self.flat is None:
+            share = None
+        elif share is None:
+            share = np.empty(planes.data.shape, np.uint8)
+        filled = algorithms.calibrate.Planes(out.data, out.variance, out.mask)
+        known = self.flags.known(start, stop)
+        algorithms.calibrate.calibrate_rows(
+            planes.data, known, self._settings, given[0], given[1], filled, share
+        )
+        return Planes(out.data, out.variance, out.mask, shared=share)
+
+    @cached_property
+    def _settings(self) -> Settings:
+        return algorithms.calibrate.settings_of(
+            gain=self.electrons.gain,
+            read_noise=self.noise.read_noise,
+            saturation=self.flags.saturation,
+            nonlinear=self.flags.nonlinear,
+            coefficients=LINEARITY,
+            coadds=self.linear.coadds,
+        )
+
+
+def _joined(links: tuple[RowFunction, ...]) -> RowFunction | None:
+    """Return the one pass that a chain from raw counts amounts to, if it is the usual one."""
+    match links:
+        case (
+            AsFloat(),
+            Flags() as flags,
+            Electrons() as electrons,
+            Noise(gain=1.0, read=True, poisson=True) as noise,
+            Linear(gain=1.0, poisson=True) as linear,
+            *rest,
+        ):
+            whole = Calibration(flags, electrons, noise, linear)
+        case _:
+            return None
+    for link in rest:
+        match link:
+            case MinusDark(dark) if whole.dark is None and whole.flat is None:
+                whole = replace(whole, dark=dark)
+            case OverFlat(flat) if whole.flat is None:
+                whole = replace(whole, flat=flat)
+            case _:
+                return None
+    given = (frame for frame in (whole.dark, whole.flat) if frame is not None)
+    return whole if all(frame.has("variance") for frame in given) else None
