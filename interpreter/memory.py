@@ -13,6 +13,8 @@ from f2yaml.interpreter.pixels import Array
 
 #: Arrays smaller than this are left to numpy.
 SMALL = 1 << 20
+#: Memory is kept where this many arrays of its size were lent at once: the planes of a stream.
+MANY = 4
 
 
 class Pool:
@@ -28,6 +30,8 @@ class Pool:
         self.limit = limit
         self.lent = 0
         self._idle: dict[int, list[mmap.mmap]] = {}
+        self._lent: dict[int, int] = {}
+        self._many: set[int] = set()
         # Arrays may be given back while this thread holds the lock.
         self._lock = threading.RLock()
 
@@ -40,6 +44,9 @@ class Pool:
             if self.lent + size > self.limit:
                 return None
             self.lent += size
+            self._lent[size] = self._lent.get(size, 0) + 1
+            if self._lent[size] >= MANY:
+                self._many.add(size)
             kept = self._idle.get(size)
             memory = kept.pop() if kept else None
             if memory is None and self.lent + self.idle > self.limit:
@@ -65,7 +72,8 @@ class Pool:
     def _give_back(self, size: int, memory: mmap.mmap | None) -> None:
         with self._lock:
             self.lent -= size
-            if memory is not None:
+            self._lent[size] -= 1
+            if memory is not None and size in self._many:
                 self._idle.setdefault(size, []).append(memory)
 
 

@@ -7,6 +7,7 @@ functions only see arrays.
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 from collections.abc import Callable, Mapping
@@ -123,7 +124,7 @@ class FilePlane:
     def read(self, start: int, stop: int) -> Array:
         """Return rows `start` to `stop` in native byte order."""
         kind = np.dtype(self.dtype)
-        width = int(np.prod(self.shape[1:]))
+        width = math.prod(self.shape[1:])
         stored = np.empty((stop - start) * width, kind)
         view = stored.view(np.uint8).data
         about = _path(self.path).stat()

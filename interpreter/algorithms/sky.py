@@ -7,6 +7,7 @@ A mean, or a line in time, of the samples that lie near the median takes one mor
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -17,7 +18,7 @@ from f2yaml.interpreter.algorithms.jit import kernel
 from f2yaml.interpreter.algorithms.networks import TILE, median_pairs, middle
 from f2yaml.interpreter.algorithms.pixel import Samples
 from f2yaml.interpreter.algorithms.rejection import Rejection, rules_of
-from f2yaml.interpreter.algorithms.sky_groups import SLACK, group_skies, groups_of
+from f2yaml.interpreter.algorithms.sky_groups import Groups, group_skies, groups_of
 from f2yaml.interpreter.algorithms.sky_tiles import bits_present, mask_objects
 from f2yaml.interpreter.dq import DQ, NOT_SIGNAL
 from f2yaml.interpreter.errors import NotSupported, TooFewFrames
@@ -163,7 +164,7 @@ def sky_band(
             hsigma=hsigma,
         )
         planes = (out.data.reshape(-1), out.variance.reshape(-1), out.mask.reshape(-1))
-        groups = groups_of(listed, itself, len(data), 0 if operation == "median" else SLACK)
+        groups = _groups(listed.tobytes(), listed.shape, itself.tobytes(), len(data))
         group_skies(*given, len(data), groups, rules, data[0].size, *planes)
         return out
     assert operation != "linear"
@@ -196,6 +197,13 @@ def _store(combined: Combined, out: Sky, j: int) -> None:
     out.data[j] = combined.data
     out.variance[j] = np.where(empty, np.float32(0), combined.variance)
     out.mask[j] = np.where(empty, combined.mask | NO_DATA, combined.mask)
+
+
+@lru_cache(maxsize=8)
+def _groups(listed: bytes, shape: tuple[int, int], own: bytes, n: int) -> Groups:
+    """Return the groups of some targets; every band of a step asks for the same."""
+    rows = np.frombuffer(listed, np.int32).reshape(shape)
+    return groups_of(rows, np.frombuffer(own, np.int32), n)
 
 
 def _flattened(

@@ -1,22 +1,30 @@
 """Skies of frames that share their neighbours: sorted and summed once for all of them.
 
 In a dither every frame is a sky of every other; in a long one, of those taken near it in time. The
-samples of a pixel are then mostly the same for several targets. Each takes its own sample, and
-those that are not near enough, out of the sums, and where all neighbours are shared also of the
-sorted middle. Samples rejected as outliers, and pixels whose only good samples are those taken out,
-are rare; such pixels are done one by one.
+samples of a pixel are then mostly the same for several targets. Each takes its own sample out of
+the sums and out of the sorted middle; where not all neighbours are shared, it merges in those that
+are not (`sky_windows`). Samples rejected as outliers, and pixels whose only good samples are those
+taken out, are rare; such pixels are done one by one.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from f2yaml.interpreter.algorithms import pixel, sky_repairs, sky_tiles, tiles
+from f2yaml.interpreter.algorithms import (
+    pixel,
+    sky_adopt,
+    sky_repairs,
+    sky_tiles,
+    sky_windows,
+    tiles,
+)
 from f2yaml.interpreter.algorithms.jit import kernel
 from f2yaml.interpreter.algorithms.median_noise import median_factor
-from f2yaml.interpreter.algorithms.networks import TILE, pruned_pairs
+from f2yaml.interpreter.algorithms.networks import TILE, pruned_pairs, sorting_pairs
 from f2yaml.interpreter.algorithms.pixel import Rules, Samples
 
 Int32 = npt.NDArray[np.int32]
@@ -24,7 +32,7 @@ Float32 = npt.NDArray[np.float32]
 Bits = npt.NDArray[np.uint16]
 
 NO_BITS = np.uint16(0)
-#: Frames of a group that a target may do without, where means are made.
+#: Frames of a group that a target may do without.
 SLACK = 8
 
 
@@ -35,6 +43,11 @@ class Groups(NamedTuple):
     of ``core[g]``, filled up with the dummy `n`; `own` is the frame that a target is itself, which
     is no sky of it, or `n`. A target uses none of the first ``far`` of its row of `away` either, at
     most ``slack[g]``. Its skies are the first ``sizes`` of its row of `listed`.
+
+    The first ``common[g]`` of ``shared[g]`` are away from no target of the group. A target uses
+    these, but for itself, and the first ``extras`` of its row of `extra`. From the frames of the
+    target before it, or from the core, one comes to its frames by the first ``steps`` of its row
+    of `step`, which come in or go out by their `sign`.
     """
 
     start: Int32
@@ -43,21 +56,27 @@ class Groups(NamedTuple):
     core: Int32
     size: Int32
     slack: Int32
+    shared: Int32
+    common: Int32
     away: Int32
     far: Int32
+    extra: Int32
+    extras: Int32
+    step: Int32
+    sign: Int32
+    steps: Int32
     listed: Int32
     sizes: Int32
 
 
 class Networks(NamedTuple):
-    """Networks for the groups; ``pairs[start[g]:start[g + 1]]`` and rows `reach` off the middle."""
+    """Networks for the groups, then for the numbers of extras: ``pairs[start[g]:start[g + 1]]``."""
 
     pairs: Int32
     start: npt.NDArray[np.int64]
-    reach: Int32
 
 
-def groups_of(listed: Int32, own: Int32, n: int, slack: int) -> Groups:
+def groups_of(listed: Int32, own: Int32, n: int, slack: int = SLACK) -> Groups:
     """Sort targets into groups.
 
     Parameters
@@ -78,6 +97,48 @@ def groups_of(listed: Int32, own: Int32, n: int, slack: int) -> Groups:
         if itself[j] in skies:
             itself[j] = n
         wanted.append(skies if itself[j] == n else skies | {int(itself[j])})
+    cores, members = _gathered(wanted, slack)
+    shared, order = [], []
+    away: list[list[int]] = [[]] * len(wanted)
+    extra, steps, signs = away.copy(), away.copy(), away.copy()
+    for frames, found in zip(cores, members, strict=True):
+        shared.append(sorted(frozenset.intersection(*(wanted[j] for j in found))))
+        order += found
+        before = frames
+        for j in found:
+            more, less = sorted(wanted[j] - before), sorted(before - wanted[j])
+            steps[j], signs[j] = more + less, [1] * len(more) + [-1] * len(less)
+            away[j] = sorted(frames - wanted[j])
+            extra[j] = sorted(wanted[j] - {*shared[-1], int(itself[j])})
+            before = wanted[j]
+    index = np.where(listed < 0, n, listed).astype(np.int32)
+    index = np.take_along_axis(index, np.argsort(index, axis=1, kind="stable"), axis=1)
+    far = _lengths(away)
+    return Groups(
+        start=np.cumsum([0, *map(len, members)]).astype(np.int32),
+        member=np.array(order, np.int32),
+        own=itself,
+        core=_padded([sorted(frames) for frames in cores], n, 4),
+        size=_lengths(cores),
+        slack=np.array([far[found].max() for found in members], np.int32),
+        shared=_padded(shared, n),
+        common=_lengths(shared),
+        away=_padded(away, n),
+        far=far,
+        extra=_padded(extra, n),
+        extras=_lengths(extra),
+        step=_padded(steps, n, 2),
+        sign=_padded(signs, 0, 2),
+        steps=_lengths(steps),
+        listed=np.ascontiguousarray(index),
+        sizes=(listed >= 0).sum(axis=1).astype(np.int32),
+    )
+
+
+def _gathered(
+    wanted: list[frozenset[int]], slack: int
+) -> tuple[list[frozenset[int]], list[list[int]]]:
+    """Return the frames of each group, and its targets, next to each other in order of frames."""
     cores: list[frozenset[int]] = []
     members: list[list[int]] = []
     for j in sorted(range(len(wanted)), key=lambda j: (sorted(wanted[j]), j)):
@@ -89,46 +150,49 @@ def groups_of(listed: Int32, own: Int32, n: int, slack: int) -> Groups:
         else:
             cores.append(wanted[j])
             members.append([j])
-    width = -(-max(map(len, cores)) // 4) * 4
-    core = np.full((len(cores), width), n, np.int32)
-    away = np.full((len(wanted), max(slack, 1)), n, np.int32)
-    for g, frames in enumerate(cores):
-        core[g, : len(frames)] = sorted(frames)
-        for j in members[g]:
-            gone = sorted(frames - wanted[j])
-            away[j, : len(gone)] = gone
-    far = (away < n).sum(axis=1).astype(np.int32)
-    index = np.where(listed < 0, n, listed).astype(np.int32)
-    index = np.take_along_axis(index, np.argsort(index, axis=1, kind="stable"), axis=1)
-    return Groups(
-        start=np.cumsum([0, *map(len, members)]).astype(np.int32),
-        member=np.concatenate(members).astype(np.int32),
-        own=itself,
-        core=core,
-        size=np.array([len(frames) for frames in cores], np.int32),
-        slack=np.array([far[found].max() for found in members], np.int32),
-        away=away,
-        far=far,
-        listed=np.ascontiguousarray(index),
-        sizes=(listed >= 0).sum(axis=1).astype(np.int32),
-    )
+    return cores, members
+
+
+def _lengths(rows: Iterable[Collection[int]]) -> Int32:
+    return np.array([len(row) for row in rows], np.int32)
+
+
+def _padded(rows: list[list[int]], filler: int, multiple: int = 1) -> Int32:
+    """Return rows of different length as one array."""
+    width = max(1, *map(len, rows))
+    array = np.full((len(rows), -(-width // multiple) * multiple), filler, np.int32)
+    for filled, row in zip(array, rows, strict=True):
+        filled[: len(row)] = row
+    return array
 
 
 def networks_of(groups: Groups) -> Networks:
-    """Return the networks that find the middle of the cores, or what encloses it.
+    """Return the networks that find the middle of what the targets of a group share.
 
-    Without its own sample the median of a target is next to the middle. Without r samples it is at
-    most r / 2 + 1.5 places from the middle of them all.
+    Without its own sample the median of a target is next to the middle. With e samples of other
+    frames it is up to e places off. Those are sorted by networks of their own.
     """
-    parts, reach = [], []
-    for size, slack in zip(groups.size.tolist(), groups.slack.tolist(), strict=True):
-        centre = max(size // 2 - 1, 0) if size % 2 == 0 else size // 2
-        off = 1 if slack == 0 else (slack + 2) // 2 + 2
-        rows = {max(centre - off, 0), centre, min(centre + off, size - 1)}
-        parts.append(pruned_pairs(size, tuple(sorted(rows))))
-        reach.append(off)
+    parts = []
+    for g, (size, slack) in enumerate(
+        zip(groups.common.tolist(), groups.slack.tolist(), strict=True)
+    ):
+        if slack == 0:
+            middle = max(size // 2 - 1, 0) if size % 2 == 0 else size // 2
+            lowest, highest = middle - 1, middle + 1
+        else:
+            found = groups.member[groups.start[g] : groups.start[g + 1]]
+            extras = groups.extras[found]
+            inside = (groups.shared[g] == groups.own[found, None])[:, :size].any(axis=1)
+            high = (size - inside + extras) // 2
+            lowest, highest = int((high - 1 - extras).min()), int((high + 1).max())
+        rows = range(max(lowest, 0), min(highest, size - 1) + 1)
+        parts.append(pruned_pairs(size, tuple(rows)))
+    most = int(groups.extras.max())
+    used = set(groups.extras.tolist())
+    none = np.empty((0, 2), np.int32)
+    parts += [sorting_pairs(e) if e in used else none for e in range(most + 1)]
     start = np.cumsum([0] + [len(part) for part in parts])
-    return Networks(np.concatenate(parts), start.astype(np.int64), np.array(reach, np.int32))
+    return Networks(np.concatenate(parts), start.astype(np.int64))
 
 
 def group_skies(
@@ -154,7 +218,7 @@ def group_skies(
     n : int
         Number of frames.
     groups : Groups
-        Made with a slack only for means.
+        From `groups_of`.
     rules : Rules
         Mean or median, no rejection or varclip without signal error.
     size : int
@@ -162,7 +226,6 @@ def group_skies(
     value, spread, bits : shape (m * size,)
         Planes to fill, one target after the other.
     """
-    assert rules.operation == pixel.MEAN or not groups.slack.any()
     _group_skies(
         samples, objects, objects_step, n, tiles.block_width(n, TILE), groups,
         networks_of(groups), rules, size, value, spread, bits,
@@ -174,7 +237,11 @@ def _group_skies(  # type: ignore[no-untyped-def]
     s, objects, step, n, width, groups, networks, rules, size, value, spread, bits
 ):
     block = tiles.new_block(n, width)
-    b = sky_tiles.new_tile(groups.size.max())
+    most = 1
+    for g in range(groups.size.size):
+        if groups.slack[g] > 0:
+            most = max(most, groups.start[g + 1] - groups.start[g])
+    b = sky_tiles.new_tile(groups.common.max(), groups.extras.max(), most)
     present = np.empty(n + 1, np.uint16)
     lists = (
         np.empty(n, np.float32),
@@ -199,35 +266,73 @@ def _group_skies(  # type: ignore[no-untyped-def]
             p = start + o
             sky_tiles.bits_present(block.flags, n, o, m, present)
             for g in range(groups.size.size):
-                c, core, exact = groups.size[g], groups.core[g], groups.slack[g] == 0
+                c, core = groups.size[g], groups.core[g]
                 pairs = networks.pairs[networks.start[g] : networks.start[g + 1]]
                 some = NO_BITS
                 for q in range(c):
                     some |= present[core[q]]
+                shared = groups.shared[g, : groups.common[g]]
                 adopted = sky_tiles.prepare(
-                    s, core, c, networks.reach[g], pairs, rules, p, o, m, some, block, b
+                    s, core, c, shared, pairs, rules, p, o, m, some, block, b
                 )
-                for e in range(groups.start[g], groups.start[g + 1]):
-                    j = groups.member[e]
-                    own = block.values[groups.own[j], o : o + m]
-                    noise = block.variance[groups.own[j], o : o + m]
-                    own_flags = block.flags[groups.own[j], o : o + m]
-                    z = j * size + p
-                    out, out_noise = value[z : z + m], spread[z : z + m]
-                    counts, total, every = b.counts, b.total, b.noise
-                    if not exact:
-                        away = groups.away[j, : groups.far[j]]
-                        sky_tiles.leave_out(away, o, m, block, b)
-                        counts, total, every = b.left, b.rest, b.rest_noise
-                    if rules.operation == pixel.MEAN:
-                        sky_tiles.mean(own, noise, m, counts, total, every, out, out_noise)
-                    else:
-                        even = c % 2 == 0
-                        sky_tiles.median(own, noise, m, even, factors, b, out, out_noise)
-                    filled = bits[z : z + m]
-                    sky_tiles.finish(own, own_flags, m, counts, exact, b, out, out_noise, filled)
+                _targets(
+                    groups, g, networks, rules, p, o, m, size, factors, block, b,
+                    value, spread, bits,
+                )  # fmt: skip
+                if rules.reject != pixel.NONE:
+                    sky_tiles.mark(rules, core[: -(-c // 4) * 4], o, m, block, b)
                 sky_repairs.again(
                     s, rules, n, groups, g, p, o, m, size, lists, block, b, value, spread, bits
                 )
                 if adopted > 0:
-                    sky_tiles.give_back(core, c, o, adopted, block, b)
+                    sky_adopt.give_back(core, c, o, m, block, b.adopted)
+
+
+@kernel
+def _targets(  # type: ignore[no-untyped-def]
+    groups, g, networks, rules, p, o, m, size, factors, block, b, value, spread, bits
+):
+    """Write the skies of the targets of a group for one tile, as if there were no outliers."""
+    exact = groups.slack[g] == 0
+    first, common, is_mean = groups.start[g], groups.common[g], rules.operation == pixel.MEAN
+    counts, total, every = b.counts, b.total, b.noise
+    if not exact:
+        sky_windows.begin(m, b)
+        counts, total, every = b.left, b.rest, b.rest_noise
+    for e in range(first, groups.start[g + 1]):
+        j = groups.member[e]
+        own = block.values[groups.own[j], o : o + m]
+        noise = block.variance[groups.own[j], o : o + m]
+        own_flags = block.flags[groups.own[j], o : o + m]
+        z = j * size + p
+        out, out_noise = value[z : z + m], spread[z : z + m]
+        if not exact:
+            k = groups.steps[j] + groups.steps[j] % 2
+            sky_windows.step(groups.step[j, :k], groups.sign[j, :k], is_mean, o, m, block, b)
+            if not is_mean or rules.reject != pixel.NONE:
+                middle = b.centres[e - first, :m]
+                _centre(groups, g, j, common, networks, own, o, m, block, b, middle)
+        if is_mean:
+            sky_tiles.mean(own, noise, m, counts, total, every, out, out_noise)
+        else:
+            if exact:
+                sky_tiles.medians(own, m, common % 2 == 0, b, out)
+            else:
+                middle = b.centres[e - first]
+                for t in range(m):
+                    out[t] = middle[t]
+            sky_tiles.median_noise(own, noise, m, counts, every, factors, b.total, out_noise)
+        sky_tiles.finish(own, own_flags, m, counts, exact, b, out, out_noise, bits[z : z + m])
+
+
+@kernel
+def _centre(groups, g, j, common, networks, own, o, m, block, b, middle):  # type: ignore[no-untyped-def]
+    """Write the medians of one target of a window, and widen what encloses those of all."""
+    inside = False
+    for q in range(common):
+        inside |= groups.shared[g, q] == groups.own[j]
+    extras = groups.extras[j]
+    number = groups.size.size + extras
+    pairs = networks.pairs[networks.start[number] : networks.start[number + 1]]
+    sky_windows.centre(own, inside, common, groups.extra[j, :extras], pairs, o, m, block, b, middle)
+    sky_windows.enclose(middle, m, b)

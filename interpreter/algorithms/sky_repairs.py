@@ -6,10 +6,9 @@ import numpy as np
 from f2yaml.interpreter.algorithms import pixel
 from f2yaml.interpreter.algorithms.jit import kernel
 from f2yaml.interpreter.algorithms.sky_tiles import (
-    HALF32,
+    INF32,
     INF64,
     MARGIN,
-    NO_BITS,
     NO_DATA,
     ZERO32,
     without,
@@ -65,107 +64,44 @@ def _suspects(rules, core, c, o, t, block, b, found):  # type: ignore[no-untyped
 
 
 @kernel
-def _median_of(index, k, x, work):  # type: ignore[no-untyped-def]
-    """Return the median of the samples `x` of the first `k` frames of `index` that are in use."""
-    count = 0
-    for q in range(k):
-        value = x[index[q]]
-        if value == value:
-            work[count] = value
-            count += 1
-    high = _selected(work, count, count // 2)
-    if count % 2 == 1:
-        return high
-    low = work[0]  # the values before the middle are not above it
-    for q in range(1, count // 2):
-        low = work[q] if work[q] > low else low
-    return HALF32 * (low + high)
-
-
-@kernel
-def _selected(work, count, rank):  # type: ignore[no-untyped-def]
-    """Return the value of a rank (from 0), with none above it before it (Hoare's selection)."""
-    left, right = 0, count - 1
-    while left < right:
-        pivot = work[(left + right) // 2]
-        i, j = left, right
-        while i <= j:
-            while work[i] < pivot:
-                i += 1
-            while pivot < work[j]:
-                j -= 1
-            if i <= j:
-                swap = work[i]
-                work[i] = work[j]
-                work[j] = swap
-                i += 1
-                j -= 1
-        if rank <= j:
-            right = j
-        elif rank >= i:
-            left = i
-        else:
-            break
-    return work[rank]
-
-
-@kernel
-def _sides(x, v, below, above, ls, hs):  # type: ignore[no-untyped-def]
-    """Tell whether a sample is kept (1) or left out (0) for any centre between two, or not (2)."""
-    low = pixel.keeps(x, v, below, ls, hs, ZERO32)
-    high = pixel.keeps(x, v, above, ls, hs, ZERO32)
-    if low and high:
-        return 1
-    if (not low and x < below) or (not high and x > above):
-        return 0
-    return 2
-
-
-@kernel
 def _clipped(  # type: ignore[no-untyped-def]
-    rules, j, groups, exact, even, found, suspects, x, v, near, count, total, noise, work, one
+    rules, j, groups, centre, found, suspects, x, v, count, total, noise, one
 ):
     """Fill `one` with the mean of target `j` without outliers, and its variance.
 
-    `x` and `v` are the samples of the pixel and their variances, `near` encloses the medians of
-    all targets, `found` are the frames whose sample may be an outlier. Returns the number used.
+    `x` and `v` are the samples of the pixel and their variances, `centre` the median of those of
+    the target, `found` are the frames whose sample may be an outlier. Returns how many are, or -1
+    if no sample is left.
     """
+    if not (abs(centre) < INF32):
+        return -1
     ls, hs = np.float32(rules.lsigma), np.float32(rules.hsigma)
     own, away = groups.own[j], groups.away[j]
-    mine = x[own]
-    k = count - np.int32(mine == mine)
-    total -= np.float64(mine if mine == mine else ZERO32)
-    noise -= np.float64(v[own])
-    for q in range(groups.far[j]):
-        other = x[away[q]]
-        k -= np.int32(other == other)
-        total -= np.float64(other if other == other else ZERO32)
-        noise -= np.float64(v[away[q]])
-    below, centre, above = near
-    known = exact
-    if exact:
-        centre = without(mine, below, centre, above, count, even)
+    far = groups.far[j]
+    out = 0
     for q in range(suspects):
         i = found[q]
         used = i != own
-        for r in range(groups.far[j]):
+        for r in range(far):
             used &= i != away[r]
-        if not used:
-            continue
-        side = 2 if known else _sides(x[i], v[i], below, above, ls, hs)
-        if side == 2:
-            if not known:
-                centre = _median_of(groups.listed[j], groups.sizes[j], x, work)
-                known = True
-            side = np.int64(pixel.keeps(x[i], v[i], centre, ls, hs, ZERO32))
-        if side == 0:
+        if used and not pixel.keeps(x[i], v[i], centre, ls, hs, ZERO32):
+            total -= np.float64(x[i])
+            noise -= np.float64(v[i])
+            out += 1
+    if out == 0:
+        return 0
+    k = count - out
+    for r in range(-1, far):
+        i = own if r < 0 else away[r]
+        if x[i] == x[i]:
             total -= np.float64(x[i])
             noise -= np.float64(v[i])
             k -= 1
-    if k > 0:
-        one[0] = total / k
-        one[1] = noise / (np.float64(k) * k)
-    return k
+    if k <= 0:
+        return -1
+    one[0] = total / k
+    one[1] = noise / (np.float64(k) * k)
+    return out
 
 
 @kernel
@@ -182,22 +118,24 @@ def again(s, rules, n, groups, g, p, o, m, size, lists, block, b, value, spread,
         if rules.operation == pixel.MEAN and rules.reject != pixel.NONE:
             suspects = _suspects(rules, core, c, o, t, block, b, found)
         x_all, v_all = block.values[:, o + t], block.variance[:, o + t]
-        near = (b.below[t], b.centre[t], b.above[t])
         for e in range(members.size):
             j = members[e]
             z = j * size + p + t
-            used = 0
+            out = -1
             if suspects >= 0:
-                used = _clipped(
-                    rules, j, groups, exact, even, found, suspects, x_all, v_all, near,
-                    b.counts[t], b.total[t], b.noise[t], d, one,
+                centre = b.centres[e, t]
+                if exact:
+                    mine = x_all[groups.own[j]]
+                    centre = without(mine, b.below[t], b.centre[t], b.above[t], b.counts[t], even)
+                out = _clipped(
+                    rules, j, groups, centre, found, suspects, x_all, v_all,
+                    b.counts[t], b.total[t], b.noise[t], one,
                 )  # fmt: skip
-                some = NO_BITS
-            if used <= 0:
-                one[0], one[1], some = _one(
+            if out < 0:
+                one[0], one[1], bits[z] = _one(
                     s, rules, groups.listed[j], groups.sizes[j], n, p + t,
                     block.flags[:, o + t], d, v, flags, f,
                 )  # fmt: skip
-            value[z] = one[0]
-            spread[z] = one[1]
-            bits[z] = some
+            if out != 0:
+                value[z] = one[0]
+                spread[z] = one[1]

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from f2yaml.interpreter.algorithms import pixel, tiles
 from f2yaml.interpreter.algorithms.jit import kernel
 from f2yaml.interpreter.algorithms.networks import TILE
+from f2yaml.interpreter.algorithms.sky_adopt import adopt
 from f2yaml.interpreter.dq import DQ, NOT_SIGNAL
 
 Int32 = npt.NDArray[np.int32]
@@ -37,17 +38,23 @@ class Tile(NamedTuple):
 
     `counts`, `total` and `noise` are number and sums of the samples of the core; `left`, `rest`
     and `rest_noise` those without the frames that are away from a target. `below` and `above`
-    enclose the medians of all targets.
+    enclose the medians of all targets. `work` has the sorted samples of the frames that all
+    targets use, between a row of -inf and one of +inf; `extras`, below a row of -inf, those of the
+    others of one target. `centres` has the median of each target, in the order of the group.
     """
 
     work: Float32
+    extras: Float32
+    centres: Float32
     side: Float32
+    sign: Float32
+    taken: Float32
+    lower: Float32
+    upper: Float32
     below: Float32
     centre: Float32
     above: Float32
-    high: Float32
-    low: Float32
-    least: Float32
+    worse: Float32
     counts: Int32
     total: npt.NDArray[np.float64]
     noise: npt.NDArray[np.float64]
@@ -98,9 +105,14 @@ def bits_present(flags, n, o, m, present):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def new_tile(n):  # type: ignore[no-untyped-def]
+def new_tile(n, extras, members):  # type: ignore[no-untyped-def]
+    """Return a tile for up to `n` shared frames, others of a target, and targets of a window."""
     return Tile(
-        np.empty((n, TILE), np.float32),
+        np.empty((n + 2, TILE), np.float32),
+        np.full((extras + 1, TILE), -INF32, np.float32),
+        np.empty((members, TILE), np.float32),
+        np.empty(TILE, np.float32),
+        np.empty(TILE, np.float32),
         np.empty(TILE, np.float32),
         np.empty(TILE, np.float32),
         np.empty(TILE, np.float32),
@@ -123,83 +135,37 @@ def new_tile(n):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def adopt(s, core, c, p, o, m, block, b):  # type: ignore[no-untyped-def]
-    """Use the least bad class of samples where there is no good one; return how many pixels."""
-    adopted = 0
-    for t in range(m):
-        if b.counts[t] > 0:
-            continue
-        best = np.int32(pixel.CLASSES)
-        for q in range(c):
-            i = core[q]
-            best = min(best, pixel.badness(block.flags[i, o + t], s.data[i * s.data_step + p + t]))
-        if best >= pixel.CLASSES:
-            continue
-        for q in range(c):
-            i = core[q]
-            x = s.scale[i] * s.data[i * s.data_step + p + t] + s.zero[i]
-            if pixel.badness(block.flags[i, o + t], x) == best:
-                block.values[i, o + t] = x
-                factor = s.scale[i] * s.scale[i]
-                block.variance[i, o + t] = factor * s.variance[i * s.variance_step + p + t]
-        b.adopted[adopted] = t
-        adopted += 1
-    return adopted
+def mark(rules, core, o, m, block, b):  # type: ignore[no-untyped-def]
+    """Mark the pixels where a sample may be an outlier for some target.
 
-
-@kernel
-def give_back(core, c, o, adopted, block, b):  # type: ignore[no-untyped-def]
-    for k in range(adopted):
-        for q in range(c):
-            block.values[core[q], o + b.adopted[k]] = NAN32
-            block.variance[core[q], o + b.adopted[k]] = ZERO32
-
-
-@kernel
-def extremes(core, o, m, block, b):  # type: ignore[no-untyped-def]
-    """Fill the highest and lowest sample of each pixel, and their least variance."""
-    high, low, least = b.high, b.low, b.least
-    for t in range(m):
-        high[t] = -INF32
-        low[t] = INF32
-        least[t] = INF32
-    for q in range(0, core.size, 2):
-        first, second = block.values[core[q], o : o + m], block.values[core[q + 1], o : o + m]
-        v1, v2 = block.variance[core[q], o : o + m], block.variance[core[q + 1], o : o + m]
-        for t in range(m):
-            x, y, h = first[t], second[t], high[t]
-            h = x if x > h else h
-            high[t] = y if y > h else h
-        for t in range(m):
-            x, y, h = first[t], second[t], low[t]
-            h = x if x < h else h
-            low[t] = y if y < h else h
-        for t in range(m):
-            x, v, h = first[t], v1[t], least[t]
-            v = v if x == x else INF32
-            least[t] = v if v < h else h
-        for t in range(m):
-            x, v, h = second[t], v2[t], least[t]
-            v = v if x == x else INF32
-            least[t] = v if v < h else h
-
-
-@kernel
-def mark(rules, m, b):  # type: ignore[no-untyped-def]
-    """Mark the pixels where a sample of some target may be an outlier, or where one has none.
-
-    The medians of all targets lie between the samples next to the middle.
+    The medians of all targets lie from `below` to `above`.
     """
-    above, below, high, low = b.above, b.below, b.high, b.low
-    up = np.float32(rules.hsigma * rules.hsigma) * MARGIN
-    down = np.float32(rules.lsigma * rules.lsigma) * MARGIN
-    again, least = b.again, b.least
+    again, worse = b.again, b.worse
+    if not (rules.lsigma > 0 and rules.hsigma > 0):
+        again[:m] = 1
+        return
+    down, up = np.float32(1 / rules.lsigma), np.float32(1 / rules.hsigma)
     for t in range(m):
-        dev = high[t] - below[t]
-        again[t] = not (dev * dev <= up * least[t])
+        worse[t] = ZERO32
+    for q in range(0, core.size, 2):
+        i, j = core[q], core[q + 1]
+        x, y = block.values[i, o : o + m], block.values[j, o : o + m]
+        v, w = block.variance[i, o : o + m], block.variance[j, o : o + m]
+        _exceed(x, v, b.below, b.above, down, up, m, worse)
+        _exceed(y, w, b.below, b.above, down, up, m, worse)
     for t in range(m):
-        dev = above[t] - low[t]
-        again[t] |= not (dev * dev <= down * least[t])
+        again[t] |= np.uint8(worse[t] > ZERO32)
+
+
+@kernel
+def _exceed(values, variance, below, above, down, up, m, worse):  # type: ignore[no-untyped-def]
+    """Raise `worse` to what the square of a deviation, in units of its limit, has in excess."""
+    for t in range(m):
+        x, v, w = values[t], variance[t], worse[t]
+        high, low = up * (x - below[t]), down * (above[t] - x)
+        far = high if high > low else low
+        excess = far * far - MARGIN * v
+        worse[t] = excess if excess > w else w
 
 
 @kernel
@@ -225,27 +191,30 @@ def collect_bits(core, o, m, block, b):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def prepare(s, core, c, reach, pairs, rules, p, o, m, some, block, b):  # type: ignore[no-untyped-def]
-    """Fill the tile with what all targets of a group share; return the number adopted."""
+def prepare(s, core, c, shared, pairs, rules, p, o, m, some, block, b):  # type: ignore[no-untyped-def]
+    """Fill the tile with what all targets of a group share; return the number adopted.
+
+    `core` are the frames of the group, the first `c` of them no dummies; `shared` are those that
+    all targets use, which are sorted.
+    """
     used = core[: -(-c // 4) * 4]
     adopted = 0
     if tiles.count_rows(block.values, used, o, m, b.counts) == 0:
-        adopted = adopt(s, core, c, p, o, m, block, b)
+        adopted = adopt(s, core, c, p, o, m, block, b.counts, b.adopted)
         tiles.count_rows(block.values, used, o, m, b.counts)
     tiles.sum_rows(block.variance, used, o, m, b.noise)
     b.again[:] = 0
     if rules.operation == pixel.MEAN:
         tiles.sum_rows(block.values, used, o, m, b.total)
     if rules.operation == pixel.MEDIAN or rules.reject != pixel.NONE:
-        tiles.sort_middle(block.values, core, c, o, m, pairs, b.side, b.work)
-        centre = c // 2 - 1 if c % 2 == 0 else c // 2
-        centre = max(centre, 0)
-        b.below[:m] = b.work[max(centre - reach, 0), :m]
-        b.centre[:m] = b.work[centre, :m]
-        b.above[:m] = b.work[min(centre + reach, c - 1), :m]
-    if rules.reject != pixel.NONE:
-        extremes(used, o, m, block, b)
-        mark(rules, m, b)
+        k = shared.size
+        tiles.sort_middle(block.values, shared, k, o, m, pairs, b.side, b.work[1:])
+        b.work[0] = -INF32
+        b.work[k + 1] = INF32
+        centre = max(k // 2 - 1, 0) if k % 2 == 0 else k // 2
+        b.below[:m] = b.work[max(centre, 1), :m]
+        b.centre[:m] = b.work[centre + 1, :m]
+        b.above[:m] = b.work[min(centre + 2, k), :m]
     for t in range(m):
         b.again[t] |= not (b.noise[t] < INF64)
     b.once[:] = 0
@@ -254,23 +223,6 @@ def prepare(s, core, c, reach, pairs, rules, p, o, m, some, block, b):  # type: 
     if adopted > 0 or some & SIGNAL_BITS:
         collect_bits(used, o, m, block, b)
     return adopted
-
-
-@kernel
-def leave_out(away, o, m, block, b):  # type: ignore[no-untyped-def]
-    """Fill `left`, `rest` and `rest_noise`: the core without the frames `away`."""
-    left, rest, noise = b.left, b.rest, b.rest_noise
-    left[:m] = b.counts[:m]
-    rest[:m] = b.total[:m]
-    noise[:m] = b.noise[:m]
-    for q in range(away.size):
-        values, variance = block.values[away[q], o : o + m], block.variance[away[q], o : o + m]
-        for t in range(m):
-            x = values[t]
-            rest[t] -= np.float64(x if x == x else ZERO32)
-            left[t] -= np.int32(x == x)
-        for t in range(m):
-            noise[t] -= np.float64(variance[t])
 
 
 @kernel
@@ -309,17 +261,23 @@ def without(x, below, centre, above, count, even):  # type: ignore[no-untyped-de
 
 
 @kernel
-def median(own, noise, m, even, factors, b, value, spread):  # type: ignore[no-untyped-def]
-    """Write the medians without the samples of `own`, and their variance."""
-    count, every = b.counts, b.noise
-    below, centre, above = b.below, b.centre, b.above
+def medians(own, m, even, b, value):  # type: ignore[no-untyped-def]
+    """Write the medians of the core without the samples of `own`."""
+    count, below, centre, above = b.counts, b.below, b.centre, b.above
     for t in range(m):
         value[t] = without(own[t], below[t], centre[t], above[t], count[t], even)
+
+
+@kernel
+def median_noise(own, noise, m, counts, every, factors, weight, spread):  # type: ignore[no-untyped-def]
+    """Write the variance of medians without the samples of `own`; `weight` is overwritten."""
     for t in range(m):
         x = own[t]
-        k = max(count[t] - np.int32(x == x), 1)
-        rest = every[t] - np.float64(noise[t])
-        spread[t] = factors[k] * rest / (np.float64(k) * np.float64(k))
+        weight[t] = factors[max(counts[t] - np.int32(x == x), 1)]
+    for t in range(m):
+        x = own[t]
+        k = np.float64(max(counts[t] - np.int32(x == x), 1))
+        spread[t] = weight[t] * (every[t] - np.float64(noise[t])) / (k * k)
 
 
 @kernel
@@ -339,11 +297,12 @@ def finish(own, flags, m, counts, exact, b, value, spread, bits):  # type: ignor
             bits[t] = once[t]
         for t in range(m):
             again[t] |= once[t] != (once[t] & every[t])
-    lost = np.int32(0)
+    least = np.int32(1)
     for t in range(m):
         x = own[t]
-        lost |= np.int32(counts[t] - np.int32(x == x) <= 0)
-    if lost:
+        k = np.int32(counts[t] - np.int32(x == x))
+        least = k if k < least else least
+    if least <= 0:
         for t in range(m):
             if b.counts[t] == 0:
                 value[t] = ZERO32

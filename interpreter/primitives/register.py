@@ -405,9 +405,10 @@ def _on_grid(
     ny, nx = shape
 
     @cache
-    def given() -> algorithms.resample.Resampling:
+    def given(objects: bool) -> algorithms.resample.Resampling:
+        source = frame if objects else frame.with_(objmask=None)  # which may be packed
         planes = algorithms.resample.prefilter(
-            algorithms.resample.Planes(*frame.pixels.whole()[:4]), params.interpolant
+            algorithms.resample.Planes(*source.pixels.whole()[:4]), params.interpolant
         )
         return algorithms.resample.Resampling(
             planes, inverse, nx, params.interpolant, params.dq_threshold, params.conserve
@@ -421,12 +422,12 @@ def _on_grid(
         return made
 
     def rows(start: int, stop: int) -> Planes:
-        return Planes(*given().rows(start, stop), seen(start, stop))
+        return Planes(*given(True).rows(start, stop), seen(start, stop))
 
     def fill(start: int, stop: int, into: Planes) -> Array | None:
         assert into.mask is not None
         out = algorithms.resample.Resampled(into.data, into.variance, into.mask, None)
-        given().rows(start, stop, out)
+        given(False).rows(start, stop, out)
         return seen(start, stop)
 
     present = (frame.pixels.present - {"shared"}) | {"mask"}

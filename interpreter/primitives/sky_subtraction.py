@@ -148,7 +148,7 @@ def sky_correct(streams: Streams, params: SkyCorrect, *, engine: Engine = SERIAL
     neighbours = _neighbours(frames, skies)
     for frame in (*frames, *skies):
         require_same(frames[0], frame, "shape", "unit", step="skyCorrect")
-    masked = _masked(skies, params, "skyCorrect")
+    masked = _masked(skies, params, engine, "skyCorrect")
     return _corrected(frames, masked, neighbours, params, engine, "skyCorrect")
 
 
@@ -190,7 +190,7 @@ def stack_sky_frames(
         )
     for frame in frames[1:]:
         require_same(frames[0], frame, "shape", "unit", step="stackSkyFrames")
-    skies = _masked(frames, params, "stackSkyFrames")
+    skies = _masked(frames, params, engine, "stackSkyFrames")
     shares = all_in_common(frames)
     box = region(frames[0], params)
     levels = np.array(engine.map(lambda sky: sky_level(sky, box), skies))
@@ -350,12 +350,18 @@ def _corrected(
     return Reported({"to": made}, health=health, notes=notes)
 
 
-def _masked(skies: Sequence[Frame], params: SkyCombination, step: str) -> Sequence[Frame]:
+def _masked(
+    skies: Sequence[Frame], params: SkyCombination, engine: Engine, step: str
+) -> Sequence[Frame]:
     """Return skies with grown object masks, or without any."""
     if not params.mask_objects:
         return _unmasked(skies)
-    masks = [algorithms.morphology.dilate(need_objmask(s, step), params.dilation) for s in skies]
-    return [sky.with_(objmask=mask) for sky, mask in zip(skies, masks, strict=True)]
+
+    def masked(sky: Frame) -> Frame:
+        grown = algorithms.morphology.dilate(need_objmask(sky, step), params.dilation)
+        return sky.with_(objmask=grown)
+
+    return engine.map(masked, skies)
 
 
 def _unmasked(skies: Sequence[Frame]) -> list[Frame]:

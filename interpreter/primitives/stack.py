@@ -8,11 +8,11 @@ from typing import Any, Literal
 
 import numpy as np
 from f2yaml.interpreter import algorithms
-from f2yaml.interpreter.engine import SERIAL, Engine, read_band
+from f2yaml.interpreter.engine import SERIAL, Engine, stacked
 from f2yaml.interpreter.errors import FrameMismatch, TooFewFrames
 from f2yaml.interpreter.frame import Frame, joint_provenance, require_same
 from f2yaml.interpreter.pixels import Array, InMemory, Planes
-from f2yaml.interpreter.primitives.stack_bands import Combiner
+from f2yaml.interpreter.primitives.stack_bands import Combiner, measured_rows
 from f2yaml.interpreter.primitives.stack_headers import (
     Weights,
     joint_stars,
@@ -154,12 +154,18 @@ def _levels(frames: Sequence[Frame], params: Combine) -> dict[str, Any]:
     if not (params.scale or params.zero) or len(frames) < 2:
         return {}
     step = max(1, frames[0].shape[0] // 256)  # 256 rows measure a level to 1e-3 of the pixel noise
-    rows = [read_band(frames, y, y + 1) for y in range(step // 2, frames[0].shape[0], step)]
+    rows = _every(frames, step)
     data = np.concatenate([r.data for r in rows], axis=1)
     masks = [r.mask for r in rows if r.mask is not None]
     mask = np.concatenate(masks, axis=1) if len(masks) == len(rows) else None
     mode: Literal["scale", "zero"] = "zero" if params.zero else "scale"
     return {mode: algorithms.normalize.normalization_factors(data, mask, mode=mode)}
+
+
+def _every(frames: Sequence[Frame], step: int) -> list[Planes]:
+    """Read one row in `step` of all frames, stacked; shape (n, 1, nx) each."""
+    chosen = range(step // 2, frames[0].shape[0], step)
+    return [stacked([measured_rows(frame, y, y + 1) for frame in frames]) for y in chosen]
 
 
 def _photon(frames: Sequence[Frame], params: Combine, scale: Any) -> Array | None:
@@ -168,7 +174,7 @@ def _photon(frames: Sequence[Frame], params: Combine, scale: Any) -> Array | Non
     if params.photon_noise == "sample" or not wanted or len(frames) < 2:
         return None
     step = max(1, frames[0].shape[0] // PHOTON_ROWS)
-    rows = [read_band(frames, y, y + 1) for y in range(step // 2, frames[0].shape[0], step)]
+    rows = _every(frames, step)
     if any(r.variance is None for r in rows):
         return None
     data, variance = (np.concatenate([r[k] for r in rows], axis=1) for k in (0, 1))

@@ -13,6 +13,17 @@ from f2yaml.interpreter.primitives.register import OnGrid
 from f2yaml.interpreter.primitives.stack_headers import Weights, exposures
 
 
+def measured_rows(frame: Frame, start: int, stop: int) -> Planes:
+    """Return data, variance and mask of some rows; of a resampled frame nothing else is made."""
+    if not isinstance(frame.pixels, OnGrid):
+        return frame.pixels.rows(start, stop)
+    shape = (stop - start, frame.shape[1])
+    variance = np.empty(shape, np.float32) if frame.has("variance") else None
+    planes = Planes(np.empty(shape, np.float32), variance, np.empty(shape, np.uint16))
+    frame.pixels.fill(start, stop, planes)
+    return planes
+
+
 class Combiner:
     """What combines one band after the other into `out`; threads share it, not its buffers."""
 

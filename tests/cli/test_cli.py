@@ -66,7 +66,7 @@ def test_help_of_every_command(f2yaml: Program, tmp_path: Path) -> None:
 
 
 def test_version_and_the_bare_name(f2yaml: Program, tmp_path: Path) -> None:
-    assert f2yaml("--version", cwd=tmp_path).stdout == "f2yaml 0.2.0\n"
+    assert f2yaml("--version", cwd=tmp_path).stdout == "f2yaml 0.3.0\n"
     done = f2yaml(cwd=tmp_path, check=False)
     assert done.returncode == 2
     assert done.stdout.startswith("usage: f2yaml")
