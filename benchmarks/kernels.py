@@ -203,7 +203,9 @@ def _neighbours() -> Any:
 def _sky_median(night: Night) -> Callable[[], Any]:
     data, variance, mask, _ = night.band
     levels = np.full(FRAMES, 5000.0)
-    return lambda: algorithms.sky.sky_band(data, variance, mask, None, levels, _neighbours())
+    return lambda: algorithms.sky.sky_band(
+        data, variance, mask, None, levels, _neighbours(), own=np.arange(FRAMES)
+    )
 
 
 @kernel("sky, mean after varclip", read=11, written=10, frames=FRAMES, made=FRAMES)
@@ -211,7 +213,7 @@ def _sky_mean(night: Night) -> Callable[[], Any]:
     data, variance, mask, objects = night.band
     levels = np.full(FRAMES, 5000.0)
     return lambda: algorithms.sky.sky_band(
-        data, variance, mask, objects, levels, _neighbours(),
+        data, variance, mask, objects, levels, _neighbours(), own=np.arange(FRAMES),
         operation="mean", reject="varclip", lsigma=4.0, hsigma=4.0,
     )  # fmt: skip
 
