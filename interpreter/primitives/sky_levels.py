@@ -17,8 +17,8 @@ from pydantic import Field
 
 #: Rows and columns of a region, each from first to last + 1.
 Box = tuple[tuple[int, int], tuple[int, int]]
-#: Bands of rows, and rows in each, of 2048 in which levels are measured: 130 000 pixels, 3e-3 of the
-#: pixel noise on a level.
+#: Bands of rows, and rows in each, of 2048 in which levels are measured: 130 000 pixels, 3e-3 of
+#: the pixel noise on a level.
 SAMPLE_BANDS, SAMPLE_ROWS = 16, 4
 
 
