@@ -16,6 +16,8 @@ from typing import Final
 PLANE_BYTES: Final[Mapping[str, int]] = MappingProxyType(
     {"data": 4, "variance": 4, "mask": 2, "objmask": 1}
 )
+#: The same in memory, where object masks are packed.
+HELD_BYTES: Final[Mapping[str, float]] = MappingProxyType({**PLANE_BYTES, "objmask": 1 / 8})
 #: What steps keep that make new images.
 IMAGE: Final = ("data", "variance", "mask")
 
@@ -32,44 +34,47 @@ class Cost:
         Planes of each frame it makes that are new in memory.
     power : float
         The time grows with the number of sky frames to this power; 0 where there are none.
+    held : bool
+        Whether these planes are kept, not computed when rows are asked for.
     """
 
     seconds: float
     keeps: tuple[str, ...] = ()
     power: float = 0.0
+    held: bool = True
 
 
 FREE: Final = Cost(0.0)
 #: Steps that work on pixels; others take no time to speak of.
 COSTS: Final[Mapping[str, Cost]] = MappingProxyType(
     {
-        "prepare": Cost(0.0136, ("data",)),
-        "addDQ": Cost(0.0136, ("mask",)),
-        "ADUToElectrons": Cost(0.0136),
-        "addVAR": Cost(0.0136, ("variance",)),
-        "nonlinearityCorrect": Cost(0.0136),
-        "darkCorrect": Cost(0.0136),
-        "flatCorrect": Cost(0.0136),
+        "prepare": Cost(0.0036, ("data",), held=False),
+        "addDQ": Cost(0.0036, ("mask",), held=False),
+        "ADUToElectrons": Cost(0.0036),
+        "addVAR": Cost(0.0036, ("variance",), held=False),
+        "nonlinearityCorrect": Cost(0.0036),
+        "darkCorrect": Cost(0.0036),
+        "flatCorrect": Cost(0.0036),
         "flatCorrectByStream": Cost(0.0136, IMAGE),
         "addLatencyToDQ": Cost(0.01, ("mask",)),
         "makeLampFlat": Cost(0.016, IMAGE),
         "normalizeFlat": Cost(0.035, IMAGE),
         "thresholdFlatfield": Cost(0.035, IMAGE),
         "makeBPM": Cost(0.05, IMAGE),
-        "skyCorrect": Cost(0.07, IMAGE, 0.35),
+        "skyCorrect": Cost(0.035, IMAGE, 0.35),
         "subtractSky": Cost(0.02, IMAGE),
         "stackSkyFrames": Cost(0.02, IMAGE),
-        "detectSources": Cost(0.13, ("objmask",)),
+        "detectSources": Cost(0.022, ("objmask",)),
         "dilateObjectMask": Cost(0.004, ("objmask",)),
         "addObjectMaskToDQ": Cost(0.004, ("mask",)),
-        "transferObjectMask": Cost(0.066, ("objmask",)),
-        "adjustWCSToReference": Cost(0.0035),
-        "resampleToCommonFrame": Cost(0.002),
+        "transferObjectMask": Cost(0.0065, ("objmask",)),
+        "adjustWCSToReference": Cost(0.002),
+        "resampleToCommonFrame": Cost(0.0003),
         "scaleByIntensity": Cost(0.0036, IMAGE),
-        "stackFrames": Cost(0.066, IMAGE),
+        "stackFrames": Cost(0.03, IMAGE),
         "stackDarks": Cost(0.012, IMAGE),
-        "separateSky": Cost(0.004),
-        "associateSky": Cost(0.002),
+        "separateSky": Cost(0.0002),
+        "associateSky": Cost(0.0006),
         "measureBG": Cost(0.004),
         "measureIQ": Cost(0.0065),
     }
@@ -78,10 +83,10 @@ COSTS: Final[Mapping[str, Cost]] = MappingProxyType(
 UNKNOWN: Final = Cost(0.02, IMAGE)
 
 #: Interpreter and compiled kernels, in s and bytes, before the first frame.
-START_SECONDS: Final = 2.0
-START_BYTES: Final = 330 << 20
+START_SECONDS: Final = 1.5
+START_BYTES: Final = 210 << 20
 #: Bands of rows and their results, for each job.
-JOB_BYTES: Final = 120 << 20
+JOB_BYTES: Final = 80 << 20
 #: Share of another core that another job gains: memory is shared.
 GAIN: Final = 0.65
 #: Decompressing an input, in s for each million pixels.

@@ -16,11 +16,11 @@ from typing import Any, assert_never
 
 from f2yaml.interpreter import estimate
 from f2yaml.interpreter.errors import F2Error
-from f2yaml.interpreter.estimate import PLANE_BYTES, cost_of
+from f2yaml.interpreter.estimate import HELD_BYTES, PLANE_BYTES, cost_of
 from f2yaml.interpreter.frame import Frame
 from f2yaml.interpreter.headers import utc_now
 from f2yaml.interpreter.pixels import Planes
-from f2yaml.interpreter.plan import CallStep, PassStep, Plan, RequireStep, holds, unmet
+from f2yaml.interpreter.plan import BoundStep, CallStep, PassStep, Plan, RequireStep, holds, unmet
 from f2yaml.interpreter.products import CALIBRATIONS, Writer, saved_as
 from f2yaml.interpreter.registry import BetweenStreams, Group, PerFrame, Reported
 from f2yaml.interpreter.sources import Unread
@@ -127,6 +127,7 @@ class _Walk:
     files: dict[Path, ExpectedFile] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     peak: int = 0
+    _past: dict[str, int] = field(default_factory=dict)
     _sure: bool = True
     _arrays: count[int] = field(default_factory=count)
     _decided: dict[int, bool] = field(default_factory=dict)
@@ -134,7 +135,8 @@ class _Walk:
 
     def go(self) -> None:
         """Take every step, then name the products."""
-        for step in self.plan.steps:
+        for number, step in enumerate(self.plan.steps):
+            self._forget(self.plan.steps[number:])
             if not all(self._holds(condition) for condition in step.conditions):
                 if isinstance(step, CallStep):
                     self.left_out.append(step)
@@ -151,8 +153,15 @@ class _Walk:
                     assert_never(step)
         self._products()
 
+    def _forget(self, left: Sequence[BoundStep]) -> None:
+        """Let go of streams as a run does: when no step left and no output reads them."""
+        wanted = set(self.plan.outputs) | {name for step in left for name in step.reads}
+        for name in self.streams.keys() - wanted:
+            self._past[name] = len(self.streams.pop(name))
+
     def _counts(self) -> dict[str, int]:
-        return {name: len(frames) for name, frames in self.streams.items()}
+        counts = {name: len(frames) for name, frames in self.streams.items()}
+        return counts | {name: n for name, n in self._past.items() if name not in counts}
 
     def _holds(self, condition: Any) -> bool:
         if condition.block not in self._decided:
@@ -234,7 +243,9 @@ class _Walk:
     def _kept(self, expected: Expected, step: CallStep, cost: estimate.Cost) -> Expected:
         primitive = step.primitive
         frame = expected.frame
-        arrays = dict(expected.arrays) | {plane: next(self._arrays) for plane in cost.keeps}
+        arrays = dict(expected.arrays)
+        for plane in cost.keeps:  # those that are not held have no number of their own
+            arrays[plane] = next(self._arrays) if cost.held else -1
         if not primitive.suffix and not primitive.stamps:
             return replace(expected, arrays=arrays)
         if "ORIGNAME" not in frame.phu:
@@ -245,13 +256,14 @@ class _Walk:
     def _weigh(self, made: Streams) -> None:
         """Count what is held while a step has made its frames and its inputs are still there."""
         held = {
-            array: PLANE_BYTES[plane]
+            array: HELD_BYTES[plane]
             for streams in (self.streams, made)
             for frames in streams.values()
             for expected in frames
             for plane, array in expected.arrays.items()
+            if array >= 0
         }
-        self.peak = max(self.peak, sum(held.values()) * self.pixels)
+        self.peak = max(self.peak, round(sum(held.values()) * self.pixels))
 
     def _products(self) -> None:
         streams = {name: [e.frame for e in frames] for name, frames in self.streams.items()}
@@ -280,8 +292,8 @@ class _Walk:
 
     @property
     def calibration_bytes(self) -> int:
-        """Bytes of the calibrations, which a run reads once and keeps."""
-        return len(self._calibrations) * 10 * self.pixels
+        """Bytes of what a run keeps of its calibrations, which it reads in bands."""
+        return 2 * self.pixels if self._calibrations else 0
 
 
 def _pointed(expected: Expected, step: CallStep) -> Expected:

@@ -131,7 +131,8 @@ class Execution:
         return self._decisions[condition.block]
 
     def _counts(self) -> dict[str, int]:
-        return self._past | {name: len(frames) for name, frames in self.streams.items()}
+        counts = {name: len(frames) for name, frames in self.streams.items()}
+        return counts | {name: n for name, n in self._past.items() if name not in counts}
 
     def _require(self, step: RequireStep) -> None:
         counts = self._counts()

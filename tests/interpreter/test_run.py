@@ -120,6 +120,11 @@ def test_streams_that_nothing_reads_any_more_are_let_go(bench: Bench) -> None:
     run = bench.run(text, frames(2))
     assert "kept" not in run.streams
     assert levels(run) == [22, 42]  # what is gone is still counted
+    text = steps(
+        "{do: copyInputs, to: kept}", "{do: addOne}", "{do: split, to: [kept, rest]}",
+        "{when: count(kept) == 1, steps: [{do: rowNumber, from: rest, to: main}]}",
+    )  # fmt: skip
+    assert levels(bench.run(text, frames(2))) == [42]  # and counted anew when it is filled again
 
 
 def test_an_include_gives_its_result_to_another_stream(bench: Bench) -> None:
