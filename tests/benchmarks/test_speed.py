@@ -101,7 +101,7 @@ held = b"x" * (200 << 20)
 child = os.fork()
 if child == 0:
     own = b"y" * (100 << 20)
-    time.sleep(0.7)
+    time.sleep(2.0)
     os._exit(0)
 os.waitpid(child, 0)
 print("ended", file=sys.stderr)
@@ -117,7 +117,7 @@ def test_memory_is_that_of_the_tree_and_shared_pages_count_once(tmp_path: Path) 
     assert ended.processes == 2
     assert 300 << 20 <= ended.memory < 350 << 20
     assert 200 << 20 <= ended.largest < 350 << 20
-    assert ended.wall >= 0.7
+    assert ended.wall >= 2.0
     assert 0 < ended.cpu < ended.wall
 
 
