@@ -133,10 +133,10 @@ def test_a_terminal_shows_step_frames_rate_times_and_memory(
     seen = re.sub(r"\x1b\[[?0-9;]*[A-Za-z]", "", text)
     assert re.search(r"1-2/3 prepare \.\.\. addVAR .* 3/4 frames +\d+\.\d frames/s", seen)
     assert re.search(r"3/3 skyCorrect .* 2/4 frames +\d+\.\d frames/s", seen)
-    assert re.search(r"about \d+\.\d s left, \d+\.\d s gone, \d+ MiB", seen)
+    assert re.search(r"about \d+\.\d s left, \d+\.\d s gone, [\d.]+ [MG]iB", seen)
     assert text.count("\x1b[?25l") == text.count("\x1b[?25h") == 1  # the cursor is back
     shown = [line for line in _screen(text) if line]
-    assert [re.sub(r"\d+ MiB", "N MiB", line) for line in shown] == [
+    assert [re.sub(r"[\d.]+ [MG]iB", "N MiB", line) for line in shown] == [
         "made_up: 3 steps on 4 frames",
         "  1/3 prepare                     4 frames    0.50 s",
         "  2/3 addVAR                      4 frames    0.50 s",
@@ -171,7 +171,9 @@ def test_elsewhere_lines_are_plain(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     text = stream.getvalue()
     assert all(c.isprintable() or c == "\n" for c in text)
     assert text.splitlines()[-1] == "compiling"
-    assert re.fullmatch(r"done in 2\.0 s, with up to \d+ MiB of memory", text.splitlines()[-2])
+    assert re.fullmatch(
+        r"done in 2\.0 s, with up to [\d.]+ [MG]iB of memory", text.splitlines()[-2]
+    )
     assert "skyCorrect" in (tmp_path / "log").read_text()
 
 
