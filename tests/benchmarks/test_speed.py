@@ -116,7 +116,7 @@ def test_memory_is_that_of_the_tree_and_shared_pages_count_once(tmp_path: Path) 
     assert (ended.status, ended.output, ended.errors) == (0, f"{tmp_path}\n", "ended\n")
     assert ended.processes == 2
     assert 300 << 20 <= ended.memory < 350 << 20
-    assert 200 << 20 <= ended.largest  # a fork of a larger process counts for that before it starts
+    assert ended.largest >= 200 << 20  # counts the fork of a larger process as well
     assert ended.wall >= 2.0
     assert 0 < ended.cpu < ended.wall
 
