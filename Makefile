@@ -4,6 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 SHELL := /bin/bash
+# Files of tests are spread over processes; those of a file share what it makes once.
+SPREAD := -n $(JOBS) --dist loadfile
+COVERAGE := --cov --cov-report=term:skip-covered --cov-fail-under=90
 
 .PHONY: demo test test-all test-oldest lint types clean benchmark
 
@@ -25,17 +28,17 @@ types: $(BIN)/f2yaml
 
 test: lint types
 	$(BIN)/f2yaml validate recipes/*.yaml recipes/*/*.yaml
-	$(BIN)/python -m pytest -m 'not full' --cov --cov-report=term:skip-covered --cov-fail-under=85
 	$(BIN)/python benchmarks/speed.py --quick
+	$(BIN)/python -m pytest $(SPREAD) -m 'not full' $(COVERAGE)
 
 test-all: lint types
 	$(BIN)/f2yaml validate recipes/*.yaml recipes/*/*.yaml
-	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered --cov-fail-under=85
+	$(BIN)/python -m pytest $(SPREAD) $(COVERAGE)
 
 test-oldest:
 	$(PYTHON) -m venv build/oldest
 	build/oldest/bin/python -m pip install --quiet --disable-pip-version-check -e '.[dev]' -c .ci/oldest.txt
-	build/oldest/bin/python -m pytest -m 'not full'
+	build/oldest/bin/python -m pytest $(SPREAD) -m 'not full'
 
 benchmark: $(BIN)/f2yaml
 	$(BIN)/python benchmarks/truth.py

@@ -42,7 +42,7 @@ class Engine:
     Parameters
     ----------
     jobs : int
-        Threads (and, for steps that hold the interpreter lock, processes).
+        Threads that `map` works in.
     max_memory : int
         Bytes of planes kept in memory; beyond that, planes go to scratch files.
     scratch : Path, optional
@@ -126,11 +126,10 @@ class Engine:
     def held(self, frame: Frame) -> Frame:
         """Return the frame with planes that random rows can be read from cheaply.
 
-        Planes in memory and native scratch files are; compressed, foreign or computed ones are
-        settled first.
+        Arrays are; planes in FITS files and computed ones are settled first.
         """
         base = frame.pixels.base if isinstance(frame.pixels, Overlay) else frame.pixels
-        if isinstance(base, InMemory) or (isinstance(base, OnDisk) and base.native):
+        if isinstance(base, InMemory):
             return frame
         return self._computed(frame)
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import count
 from pathlib import Path
-from typing import Any, assert_never
+from typing import assert_never
 
 from f2yaml.interpreter import estimate
 from f2yaml.interpreter.errors import F2Error
@@ -20,7 +20,7 @@ from f2yaml.interpreter.estimate import HELD_BYTES, PLANE_BYTES, cost_of
 from f2yaml.interpreter.frame import Frame
 from f2yaml.interpreter.headers import utc_now
 from f2yaml.interpreter.pixels import Planes
-from f2yaml.interpreter.plan import BoundStep, CallStep, PassStep, Plan, RequireStep, holds, unmet
+from f2yaml.interpreter.plan import CallStep, Course, PassStep, Plan, RequireStep, holds
 from f2yaml.interpreter.products import CALIBRATIONS, Writer, saved_as
 from f2yaml.interpreter.registry import BetweenStreams, Group, PerFrame, Reported
 from f2yaml.interpreter.sources import Unread
@@ -115,59 +115,38 @@ Streams = dict[str, tuple[Expected, ...]]
 
 
 @dataclass
-class _Walk:
+class _Walk(Course[Expected]):
     """Goes through the steps of a plan."""
 
-    plan: Plan
     writer: Writer
     pixels: int
-    streams: Streams = field(default_factory=dict)
     steps: list[ExpectedStep] = field(default_factory=list)
     left_out: list[CallStep] = field(default_factory=list)
     files: dict[Path, ExpectedFile] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     peak: int = 0
-    _past: dict[str, int] = field(default_factory=dict)
     _sure: bool = True
     _arrays: count[int] = field(default_factory=count)
-    _decided: dict[int, bool] = field(default_factory=dict)
     _calibrations: set[Path] = field(default_factory=set)
 
     def go(self) -> None:
         """Take every step, then name the products."""
         for number, step in enumerate(self.plan.steps):
-            self._forget(self.plan.steps[number:])
-            if not all(self._holds(condition) for condition in step.conditions):
+            self.forget(self.plan.steps[number:])
+            if not self.takes(step):
                 if isinstance(step, CallStep):
                     self.left_out.append(step)
                 continue
             match step:
                 case PassStep():
-                    self.streams[step.target] = self.streams.get(step.source, ())
+                    self.pass_on(step)
                 case RequireStep():
-                    if not holds(step.condition, self.plan.parameters, self._counts()):
-                        raise unmet(step, self._counts())
+                    self.require(step)
                 case CallStep():
                     self._call(step)
                 case _:
                     assert_never(step)
         self._products()
-
-    def _forget(self, left: Sequence[BoundStep]) -> None:
-        """Let go of streams as a run does: when no step left and no output reads them."""
-        wanted = set(self.plan.outputs) | {name for step in left for name in step.reads}
-        for name in self.streams.keys() - wanted:
-            self._past[name] = len(self.streams.pop(name))
-
-    def _counts(self) -> dict[str, int]:
-        counts = {name: len(frames) for name, frames in self.streams.items()}
-        return counts | {name: n for name, n in self._past.items() if name not in counts}
-
-    def _holds(self, condition: Any) -> bool:
-        if condition.block not in self._decided:
-            value = holds(condition, self.plan.parameters, self._counts())
-            self._decided[condition.block] = value
-        return self._decided[condition.block]
 
     def _call(self, step: CallStep) -> None:
         given = self.streams.get(step.source, ())

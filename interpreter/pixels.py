@@ -144,15 +144,6 @@ class FilePlane:
             stored ^= np.uint16(0x8000)
         return stored.reshape((stop - start, *self.shape[1:]))
 
-    @property
-    def native(self) -> bool:
-        """Whether the stored bytes are the values, as in scratch files."""
-        return np.dtype(self.dtype).isnative and not self.unsigned
-
-    def mapped(self) -> Array:
-        """Return the plane as a view of the file, read as its pages are touched."""
-        return np.memmap(self.path, self.dtype, "r", self.offset, self.shape)
-
 
 class _Descriptor:
     """An open file, closed when nobody uses it any more."""
@@ -175,9 +166,9 @@ def _descriptor(path: str, *identity: int) -> _Descriptor:
     return _Descriptor(path)
 
 
-@dataclass(frozen=True, slots=True, weakref_slot=True)
+@dataclass(frozen=True, slots=True)
 class OnDisk:
-    """Planes that stay in files until rows are asked for; cheap to send to another process."""
+    """Planes that stay in files until rows are asked for."""
 
     planes: tuple[FilePlane | None, ...]
 
@@ -195,14 +186,7 @@ class OnDisk:
         read = [None if p is None else p.read(start, stop) for p in self.planes]
         return Planes(*read).freeze()  # type: ignore[arg-type]
 
-    @property
-    def native(self) -> bool:
-        """Whether all planes are native."""
-        return all(plane is None or plane.native for plane in self.planes)
-
     def whole(self) -> Planes:
-        if self.native:
-            return Planes(*(None if p is None else p.mapped() for p in self.planes))  # type: ignore[arg-type]
         return self.rows(0, self.shape[0])
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from f2yaml.interpreter.frame import Frame
 from f2yaml.interpreter.registry import AnyPrimitive, BetweenStreams, Params
@@ -13,6 +13,8 @@ from f2yaml.schema.compose import Condition, FlatRecipe, Ref
 from f2yaml.schema.predicate import evaluate
 from f2yaml.schema.problems import Place, RequestError
 from f2yaml.schema.recipe import Output, Write
+
+F = TypeVar("F")
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +138,54 @@ class Plan:
     def calls(self) -> tuple[CallStep, ...]:
         """The steps that call a primitive."""
         return tuple(step for step in self.steps if isinstance(step, CallStep))
+
+
+@dataclass
+class Course(Generic[F]):
+    """A plan whose steps are taken in turn: streams filled so far, and conditions decided.
+
+    A run and a forecast are such courses; F is what stands for a frame in them.
+
+    Parameters
+    ----------
+    plan : Plan
+    """
+
+    plan: Plan
+    streams: dict[str, tuple[F, ...]] = field(default_factory=dict, init=False)
+    _past: dict[str, int] = field(default_factory=dict, init=False)  # sizes of streams let go
+    _decisions: dict[int, bool] = field(default_factory=dict, init=False)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Number of frames in each stream, and in those let go."""
+        counts = {name: len(frames) for name, frames in self.streams.items()}
+        return counts | {name: n for name, n in self._past.items() if name not in counts}
+
+    def forget(self, left: Sequence[BoundStep]) -> None:
+        """Let go of the frames of streams that no step left and no output reads."""
+        wanted = set(self.plan.outputs) | {name for step in left for name in step.reads}
+        for name in [name for name in self.streams if name not in wanted]:
+            self._past[name] = len(self.streams.pop(name))
+
+    def takes(self, step: BoundStep) -> bool:
+        """Whether the conditions of a step hold; a `when` is decided once, at its first step."""
+        return all(self._decided(condition) for condition in step.conditions)
+
+    def _decided(self, condition: Condition) -> bool:
+        if condition.block not in self._decisions:
+            value = holds(condition, self.plan.parameters, self.counts)
+            self._decisions[condition.block] = value
+        return self._decisions[condition.block]
+
+    def pass_on(self, step: PassStep) -> None:
+        """Give the frames of a stream another name."""
+        self.streams[step.target] = self.streams.get(step.source, ())
+
+    def require(self, step: RequireStep) -> None:
+        """Raise `RequestError` where a requirement does not hold."""
+        if not holds(step.condition, self.plan.parameters, self.counts):
+            raise unmet(step, self.counts)
 
 
 def holds(

@@ -28,15 +28,13 @@ from f2yaml.interpreter.fits import checksum, read_frame
 from f2yaml.interpreter.frame import Frame, HistoryRow, ProvenanceRow
 from f2yaml.interpreter.headers import utc_now
 from f2yaml.interpreter.pixels import OnDisk, Recent
-from f2yaml.interpreter.plan import BoundStep, CallStep, PassStep, Plan, RequireStep, holds, unmet
+from f2yaml.interpreter.plan import CallStep, Course, PassStep, Plan, RequireStep
 from f2yaml.interpreter.products import Writer
 from f2yaml.interpreter.refcat import Catalogue, read_catalogue
 from f2yaml.interpreter.registry import BetweenStreams, Group, PerFrame, Reported
 from f2yaml.interpreter.resources import FROM_RUNNER, TABLES
 from f2yaml.interpreter.sources import Unread
-from f2yaml.schema.compose import Condition
 
-Streams = dict[str, tuple[Frame, ...]]
 Done = tuple[int, Frame, list[FileWritten]]
 
 
@@ -74,18 +72,14 @@ class Calibrations:
 
 
 @dataclass
-class Execution:
+class Execution(Course[Frame]):
     """State of one run."""
 
-    plan: Plan
     engine: Engine
     writer: Writer
-    streams: Streams = field(default_factory=dict)
     calibrations: Calibrations = field(default_factory=Calibrations)
     notes: list[str] = field(default_factory=list)
-    _decisions: dict[int, bool] = field(default_factory=dict)
     _opened: dict[Path, Frame] = field(default_factory=dict)
-    _past: dict[str, int] = field(default_factory=dict)  # sizes of streams let go
 
     def events(self) -> Iterator[Event]:
         """Run the plan, yielding what happens."""
@@ -97,13 +91,13 @@ class Execution:
         steps = list(self.plan.steps)
         while steps:
             step = steps.pop(0)
-            if not all(self._decided(condition) for condition in step.conditions):
+            if not self.takes(step):
                 continue
             match step:
                 case PassStep():
-                    self.streams[step.target] = self.streams.get(step.source, ())
+                    self.pass_on(step)
                 case RequireStep():
-                    self._require(step)
+                    self.require(step)
                 case CallStep():
                     chain = [step]
                     while steps and self._continues(chain[-1], steps[0]):
@@ -112,32 +106,9 @@ class Execution:
                 case _:
                     assert_never(step)
             if any(isinstance(left, CallStep) for left in steps):
-                self._forget(steps)
+                self.forget(steps)
         yield from self.writer.products(self.plan.outputs, self.streams, self.notes)
         yield RunFinished(time.monotonic() - begun)
-
-    def _forget(self, left: Sequence[BoundStep]) -> None:
-        """Let go of the frames of streams that no step left and no output reads."""
-        wanted = set(self.plan.outputs) | {name for step in left for name in step.reads}
-        for name in self.streams.keys() - wanted:
-            self._past[name] = len(self.streams.pop(name))
-
-    # conditions -----------------------------------------------------------------------------
-    def _decided(self, condition: Condition) -> bool:
-        """Decide a `when` once, before the first of its steps."""
-        if condition.block not in self._decisions:
-            value = holds(condition, self.plan.parameters, self._counts())
-            self._decisions[condition.block] = value
-        return self._decisions[condition.block]
-
-    def _counts(self) -> dict[str, int]:
-        counts = {name: len(frames) for name, frames in self.streams.items()}
-        return counts | {name: n for name, n in self._past.items() if name not in counts}
-
-    def _require(self, step: RequireStep) -> None:
-        counts = self._counts()
-        if not holds(step.condition, self.plan.parameters, counts):
-            raise unmet(step, counts)
 
     # steps ----------------------------------------------------------------------------------
     def _continues(self, last: CallStep, step: object) -> bool:

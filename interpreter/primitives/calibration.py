@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
@@ -12,7 +12,7 @@ from f2yaml.interpreter.engine import SERIAL, Engine
 from f2yaml.interpreter.errors import FrameMismatch, TooFewFrames
 from f2yaml.interpreter.frame import Frame, joint_provenance, require_same
 from f2yaml.interpreter.pixels import Array, Planes
-from f2yaml.interpreter.primitives.links import MinusDark, OverFlat, complete
+from f2yaml.interpreter.primitives.links import MinusDark, OverFlat, applied, complete
 from f2yaml.interpreter.primitives.stack import Combine, combine_frames, require_equal_times
 from f2yaml.interpreter.registry import Params, Reported, group, per_frame
 from pydantic import Field
@@ -114,18 +114,6 @@ def divided(frame: Frame, flat: Frame, step: str) -> Frame:
 
     used = {"FLATIM": (flat.name, "Flat-field image that was divided by")}
     return frame.map_rows(OverFlat(flat), adds=_shared(frame, flat)).with_cards(phu=used)
-
-
-def _planes(
-    operation: Callable[
-        [algorithms.calibrate.Planes, algorithms.calibrate.Planes], algorithms.calibrate.Planes
-    ],
-    left: Planes,
-    right: Planes,
-) -> Planes:
-    """Apply an operation between two frames' rows; a missing variance or mask counts as zero."""
-    made = operation(complete(left), complete(right))
-    return left._replace(data=made.data, variance=made.variance, mask=made.mask)
 
 
 def need_lamp_dark(frames: Sequence[Frame]) -> Sequence[Frame]:
@@ -277,7 +265,7 @@ def make_lamp_flat(
             "list darks of the same exposure time beside the flats",
         )
     require_same(lamp, zero, "shape", "unit", step="makeLampFlat")
-    planes = _planes(algorithms.calibrate.subtract, lamp.pixels.whole(), zero.pixels.whole())
+    planes = applied(algorithms.calibrate.subtract, lamp.pixels.whole(), zero.pixels.whole())
     level = float(np.median(planes.data[::16, ::16]))
     made = lamp.with_planes(planes).with_cards(phu={"DARKIM": (zero.name, "Zero level")})
     made = made.with_(provenance=joint_provenance([*flats, *darks, *([dark] if dark else [])]))

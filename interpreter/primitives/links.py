@@ -14,9 +14,11 @@ import numpy as np
 from f2yaml.interpreter import algorithms
 from f2yaml.interpreter.f2.detector import LINEARITY
 from f2yaml.interpreter.frame import Frame
-from f2yaml.interpreter.pixels import Array, Planes, RowFunction
+from f2yaml.interpreter.pixels import Array, Joinable, Planes, RowFunction
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from f2yaml.interpreter.algorithms.calibrate import Planes as CalPlanes
     from f2yaml.interpreter.algorithms.calibrate import Settings
 
@@ -105,8 +107,15 @@ class Noise:
         return planes._replace(variance=variance)
 
 
+class ChainEnd(Joinable):
+    """A step that the usual chain may end with: it does the work of all before it as well."""
+
+    def joined(self, before: tuple[RowFunction, ...]) -> RowFunction | None:
+        return _joined((*before, self))
+
+
 @dataclass(frozen=True, eq=False)
-class Linear:
+class Linear(ChainEnd):
     """Correction of the detector's response (nonlinearityCorrect)."""
 
     gain: float
@@ -124,48 +133,45 @@ class Linear:
         )
         return planes._replace(data=data, variance=variance)
 
-    def joined(self, before: tuple[RowFunction, ...]) -> RowFunction | None:
-        return _joined((*before, self))
-
 
 @dataclass(frozen=True, eq=False)
-class MinusDark:
+class MinusDark(ChainEnd):
     """Subtraction of a dark (darkCorrect)."""
 
     dark: Frame
 
     def __call__(self, planes: Planes, start: int, stop: int) -> Planes:
         zero = self.dark.pixels.rows(start, stop)
-        made = algorithms.calibrate.subtract(complete(planes), complete(zero))
-        planes_made = planes._replace(data=made.data, variance=made.variance, mask=made.mask)
+        made = applied(algorithms.calibrate.subtract, planes, zero)
         if planes.variance is None or zero.variance is None:
-            return planes_made
+            return made
         share = algorithms.calibrate.subtracted_share(planes.shared, planes.variance, zero.variance)
-        return planes_made._replace(shared=share)
-
-    def joined(self, before: tuple[RowFunction, ...]) -> RowFunction | None:
-        return _joined((*before, self))
+        return made._replace(shared=share)
 
 
 @dataclass(frozen=True, eq=False)
-class OverFlat:
+class OverFlat(ChainEnd):
     """Division by a flat (flatCorrect)."""
 
     flat: Frame
 
     def __call__(self, planes: Planes, start: int, stop: int) -> Planes:
         response = self.flat.pixels.rows(start, stop)
-        made = algorithms.calibrate.divide(complete(planes), complete(response))
-        planes_made = planes._replace(data=made.data, variance=made.variance, mask=made.mask)
+        made = applied(algorithms.calibrate.divide, planes, response)
         if planes.variance is None or response.variance is None:
-            return planes_made
+            return made
         share = algorithms.calibrate.divided_share(
             planes.shared, complete(planes), complete(response)
         )
-        return planes_made._replace(shared=share)
+        return made._replace(shared=share)
 
-    def joined(self, before: tuple[RowFunction, ...]) -> RowFunction | None:
-        return _joined((*before, self))
+
+def applied(
+    operation: Callable[[CalPlanes, CalPlanes], CalPlanes], left: Planes, right: Planes
+) -> Planes:
+    """Apply an operation between two frames' rows; a missing variance or mask counts as zero."""
+    made = operation(complete(left), complete(right))
+    return left._replace(data=made.data, variance=made.variance, mask=made.mask)
 
 
 def complete(planes: Planes) -> CalPlanes:
