@@ -46,7 +46,8 @@ _Number = TypeVar("_Number", bound=np.generic)
 
 #: Electrons per exposure up to which the linearity of the detector is calibrated.
 WELL_DEPTH = 155_400.0
-RUN = 2048
+#: Pixels of a run: what the joined pass has at hand for them fits a first-level cache.
+RUN = 1024
 
 #: Shares of a variance are kept in 255ths: a byte a pixel, good to 0.2 % of the variance.
 WHOLE = np.float32(255)
@@ -56,6 +57,7 @@ INF = np.float32(np.inf)
 NON_LINEAR = np.uint16(DQ.NON_LINEAR)
 SATURATED = np.uint16(DQ.SATURATED)
 BAD_PIXEL = np.uint16(DQ.BAD_PIXEL)
+CLEAN = np.uint16(0)
 
 
 class Planes(NamedTuple):
@@ -418,9 +420,7 @@ def _flat_planes(planes: Planes) -> Planes:
 def _flag(raw, nonlinear, saturation, mask):  # type: ignore[no-untyped-def]
     for t in range(mask.size):
         x = np.float32(raw[t])
-        saturated = SATURATED if x >= saturation else np.uint16(0)
-        bent = NON_LINEAR if (x >= nonlinear) & (x < saturation) else np.uint16(0)
-        mask[t] |= saturated | bent
+        mask[t] |= SATURATED if x >= saturation else (NON_LINEAR if x >= nonlinear else CLEAN)
 
 
 @kernel
@@ -469,19 +469,66 @@ def _divide(b, vb, mb, a, va, ma):  # type: ignore[no-untyped-def]
     for t in range(a.size):
         y = b[t]
         q = a[t] / y
-        v = (va[t] + q * q * vb[t]) / (y * y)
-        finite = (abs(q) < INF) & (abs(v) < INF)
-        a[t] = q if finite else ZERO
-        va[t] = v if finite else INF  # told apart below, where the bits are
+        a[t] = q
+        va[t] = (va[t] + q * q * vb[t]) / (y * y)
+    _mend(mb, a, va, ma)
+
+
+@kernel
+def _mend(mb, a, va, ma):  # type: ignore[no-untyped-def]
+    """Add the bits of the flat; clear and flag what is not finite.
+
+    A quotient that is not finite makes the variance, which has its square, not finite either.
+    """
     broken = np.int32(0)
     for t in range(a.size):
-        broken |= np.int32(va[t] == INF)
+        broken |= np.int32(not (abs(va[t]) < INF))
+    for t in range(a.size):
         ma[t] |= mb[t]
     if broken:
         for t in range(a.size):
-            if va[t] == INF:
+            if not (abs(va[t]) < INF):
+                a[t] = ZERO
                 va[t] = ZERO
                 ma[t] |= BAD_PIXEL
+
+
+@kernel
+def _rounded(part):  # type: ignore[no-untyped-def]
+    """Return a share in whole 255ths; 0 where there is no variance to have a part of (NaN)."""
+    least = part if part > ZERO else ZERO
+    return np.uint8(np.int32((least if least < WHOLE else WHOLE) + HALF))
+
+
+@kernel
+def _subtract_with_share(b, vb, mb, a, va, ma, share):  # type: ignore[no-untyped-def]
+    """Do `_subtracted_share`, of a share of zero so far, and `_subtract`."""
+    for t in range(a.size):
+        a[t] -= b[t]
+    for t in range(a.size):
+        more = vb[t]
+        total = va[t] + more
+        va[t] = total
+        share[t] = _rounded((WHOLE * more) / total)
+    for t in range(a.size):
+        ma[t] |= mb[t]
+
+
+@kernel
+def _divide_with_share(b, vb, mb, a, va, ma, share, noise):  # type: ignore[no-untyped-def]
+    """Do `_divided_share` and `_divide`, which divide alike; `noise` is room for a run."""
+    for t in range(a.size):
+        q = a[t] / b[t]
+        a[t] = q
+        noise[t] = q * q * vb[t]
+    for t in range(a.size):
+        y = b[t]
+        own, more = va[t], noise[t]
+        total = own + more
+        va[t] = total / (y * y)
+        before = np.float32(np.int32(share[t]))  # by way of int32, which is vectorised
+        share[t] = _rounded((before * own + WHOLE * more) / total)
+    _mend(mb, a, va, ma)
 
 
 @kernel
@@ -490,8 +537,7 @@ def _subtracted_share(variance, noise, share):  # type: ignore[no-untyped-def]
         own, more = variance[t], noise[t]
         before = np.float32(np.int32(share[t]))  # by way of int32, which is vectorised
         part = (before * own + WHOLE * more) / (own + more)
-        rounded = part + HALF if part < WHOLE else (WHOLE if part >= WHOLE else ZERO)
-        share[t] = np.uint8(np.int32(rounded))
+        share[t] = _rounded(part)
 
 
 @kernel
@@ -502,8 +548,7 @@ def _divided_share(data, variance, flat, noise, share):  # type: ignore[no-untyp
         more = q * q * noise[t]
         before = np.float32(np.int32(share[t]))
         part = (before * own + WHOLE * more) / (own + more)
-        rounded = part + HALF if part < WHOLE else (WHOLE if part >= WHOLE else ZERO)
-        share[t] = np.uint8(np.int32(rounded))
+        share[t] = _rounded(part)
 
 
 @kernel
@@ -529,11 +574,9 @@ def _calibrate(raw, static, levels, gain, noise, curve, dark, flat, out, share):
         if dark.data.size > 0:
             d, v, m = dark.data[o:e], dark.variance[o:e], dark.mask[o:e]
             if share.size > 0:
-                part = share[o:e]
-                for t in range(part.size):
-                    part[t] = 0
-                _subtracted_share(variance, v, part)
-            _subtract(d, v, m, data, variance, mask)
+                _subtract_with_share(d, v, m, data, variance, mask, share[o:e])
+            else:
+                _subtract(d, v, m, data, variance, mask)
         if flat.data.size > 0:
             d, v, m = flat.data[o:e], flat.variance[o:e], flat.mask[o:e]
             if share.size > 0:
@@ -541,5 +584,6 @@ def _calibrate(raw, static, levels, gain, noise, curve, dark, flat, out, share):
                 if dark.data.size == 0:
                     for t in range(part.size):
                         part[t] = 0
-                _divided_share(data, variance, d, v, part)
-            _divide(d, v, m, data, variance, mask)
+                _divide_with_share(d, v, m, data, variance, mask, part, counts)
+            else:
+                _divide(d, v, m, data, variance, mask)

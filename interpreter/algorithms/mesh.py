@@ -14,6 +14,7 @@ __all__ = ["Mesh", "Nodes", "levels_at", "make_mesh", "prepare_row", "spline_row
 Nodes = tuple[NDArray[np.float64], NDArray[np.float64]]
 
 _NAN, _FINITE = np.float32(np.nan), np.finfo(np.float32).max
+_ZERO, _ONE = np.float32(0), np.float32(1)
 #: Deviations count as no more than this, so that their squares stay in range.
 _LARGE = np.float32(1e15)
 _FEW = 9  # pixels whose median stands for the level of a mesh
@@ -23,6 +24,7 @@ _RANGE_SIGMA = 5.0  # its half width
 _FIRST_CLIP_SIGMA, _CLIP_SIGMA = 2.0, 3.0
 _ROUNDS, _CONVERGED = 100, 1e-4
 _CROWDED_SIGMA = 0.3  # mean and median further apart than this: the mode cannot be told
+_GROUP = 32  # ranks counted together
 _MIN_SHARE = 0.5  # of good pixels in a mesh that counts
 
 
@@ -100,22 +102,25 @@ def make_mesh(
 
 
 @compiled
-def _gather(data: Any, mask: Any, flags: Any, box: Any, out: Any) -> int:
-    """Copy a mesh (y0, y1, x0, x1) to `out`, flagged pixels as NaN; return their number."""
-    y0, y1, x0, x1 = box
-    width = x1 - x0
-    n = 0
+def _gather(data: Any, mask: Any, flags: Any, size: int, y0: int, y1: int, out: Any) -> None:
+    """Copy the meshes of rows `y0` to `y1`, one after the other, flagged pixels as NaN.
+
+    Row by row of the image: rows of one mesh lie far apart in memory.
+    """
+    nx = data.shape[1]
     for y in range(y0, y1):
-        row, target = data[y][x0:x1], out[n : n + width]
-        n += width
-        if mask.size == 0:
+        row = data[y]
+        for i in range(out.shape[0]):
+            x0, x1 = i * size, min(nx, (i + 1) * size)
+            width = x1 - x0
+            part, target = row[x0:x1], out[i][(y - y0) * width : (y - y0 + 1) * width]
+            if mask.size == 0:
+                for t in range(width):
+                    target[t] = part[t]
+                continue
+            own = mask[y][x0:x1]
             for t in range(width):
-                target[t] = row[t]
-            continue
-        own = mask[y][x0:x1]
-        for t in range(width):
-            target[t] = row[t] if (own[t] & flags) == 0 else _NAN
-    return n
+                target[t] = part[t] if (own[t] & flags) == 0 else _NAN
 
 
 @compiled
@@ -126,31 +131,37 @@ def _typical(values: Any, n: int) -> Any:
     step = max(1, n // (4 * _FEW))
     for t in range(0, n, step):
         if kept < _FEW and abs(values[t]) <= _FINITE:
-            few[kept] = values[t]
+            k = kept
+            while k > 0 and few[k - 1] > values[t]:
+                few[k] = few[k - 1]
+                k -= 1
+            few[k] = values[t]
             kept += 1
-    few[:kept].sort()
     return few[kept // 2]
 
 
 @compiled
 def _moments(
-    values: Any, n: int, origin: Any, low: Any, high: Any, sums: Any, squares: Any
+    values: Any, n: int, origin: Any, low: Any, high: Any, lanes: Any
 ) -> tuple[int, float, float]:
     """Number, mean and standard deviation of the values between `low` and `high` (float32)."""
-    sums[:] = 0.0
-    squares[:] = 0.0
+    lanes[:] = 0.0
+    sums, squares, counts = lanes[0], lanes[1], lanes[2]
     for start in range(0, n, _LANES):
         part = values[start : min(n, start + _LANES)]
         for t in range(part.size):
-            v = min(max(part[t] - origin, -_LARGE), _LARGE)
-            v = v if (part[t] >= low) & (part[t] <= high) else np.float32(0.0)
+            value = part[t]
+            v = value - origin
+            v = v if v > -_LARGE else -_LARGE
+            v = v if v < _LARGE else _LARGE
+            use = (value >= low) & (value <= high)
+            v = v if use else _ZERO
             sums[t] += v
             squares[t] += v * v
-    count = 0
-    for t in range(n):
-        count += 1 if (values[t] >= low) & (values[t] <= high) else 0
-    one, two = 0.0, 0.0
+            counts[t] += _ONE if use else _ZERO
+    count, one, two = 0, 0.0, 0.0
     for t in range(_LANES):
+        count += int(counts[t])
         one += sums[t]
         two += squares[t]
     one, two = one / max(count, 1), two / max(count, 1)
@@ -170,7 +181,13 @@ def _clipped_mode(zero: float, step: float, below: Any, first: Any, second: Any)
         variance = (second[high] - second[low]) / m - average * average
         before, spread = spread, np.sqrt(max(variance, 0.0))
         half = below[low] + 0.5 * m
-        k = np.searchsorted(below[low : high + 1], half) + low - 1  # below[k] < half <= below[k+1]
+        k, top = low, high  # until below[k] < half <= below[k + 1]
+        while top - k > 1:
+            mid = (k + top) // 2
+            if below[mid] < half:
+                k = mid
+            else:
+                top = mid
         middle = k - 0.5 + (half - below[k]) / (below[k + 1] - below[k])  # 0: centre of bin 0
         new_low = max(0, int(np.ceil(middle - _CLIP_SIGMA * spread)))
         new_high = min(_BINS, int(np.floor(middle + _CLIP_SIGMA * spread)) + 1)
@@ -190,26 +207,25 @@ def _statistics(data: Any, mask: Any, flags: Any, size: int, level: Any, noise: 
     """
     ny, nx = data.shape
     area = min(size, ny) * min(size, nx)
-    values, index = np.empty(area, np.float32), np.empty(area, np.int32)
-    sums, squares = np.empty(_LANES, np.float32), np.empty(_LANES, np.float32)
+    meshes, index = np.empty((level.shape[1], area), np.float32), np.empty(area, np.int32)
+    lanes = np.empty((3, _LANES), np.float32)
     counts = np.empty(_BINS + 1, np.int32)
     below, first = np.zeros(_BINS + 1, np.int64), np.zeros(_BINS + 1, np.int64)
     second = np.zeros(_BINS + 1, np.int64)
     good = 0
     for j in range(level.shape[0]):
+        y0, y1 = j * size, min(ny, (j + 1) * size)
+        _gather(data, mask, flags, size, y0, y1, meshes)
         for i in range(level.shape[1]):
-            box = (j * size, min(ny, (j + 1) * size), i * size, min(nx, (i + 1) * size))
-            n = _gather(data, mask, flags, box, values)
+            values, n = meshes[i], (y1 - y0) * (min(nx, (i + 1) * size) - i * size)
             origin = _typical(values, n)
-            usable, mean, sigma = _moments(values, n, origin, -_FINITE, _FINITE, sums, squares)
+            usable, mean, sigma = _moments(values, n, origin, -_FINITE, _FINITE, lanes)
             good += usable
             if usable < _MIN_SHARE * n or usable == 0:
                 level[j, i] = noise[j, i] = np.nan
                 continue
             low, high = mean - _FIRST_CLIP_SIGMA * sigma, mean + _FIRST_CLIP_SIGMA * sigma
-            _, mean, sigma = _moments(
-                values, n, origin, np.float32(low), np.float32(high), sums, squares
-            )
+            _, mean, sigma = _moments(values, n, origin, np.float32(low), np.float32(high), lanes)
             level[j, i], noise[j, i] = mean, 0.0
             zero, step = mean - _RANGE_SIGMA * sigma, 2.0 * _RANGE_SIGMA * sigma / _BINS
             if not step > 0.0:
@@ -220,7 +236,9 @@ def _statistics(data: Any, mask: Any, flags: Any, size: int, level: Any, noise: 
                 index[t] = np.int32(place) if (place >= 0.0) & (place < _BINS) else _BINS
             counts[:] = 0
             for t in range(n):
-                counts[index[t]] += 1
+                counts[np.uint64(index[t])] += (
+                    1  # unsigned: a negative one would count from the end
+                )
             # Sums up to each bin: any range then costs two look-ups. Whole numbers: no rounding.
             for k in range(_BINS):
                 c = np.int64(counts[k])
@@ -255,20 +273,49 @@ def _fill_empty(level: Any, noise: Any) -> None:
 
 
 @compiled
+def _add_column(ranks: Any, y0: int, y1: int, x: int, step: int, coarse: Any, fine: Any) -> None:
+    for v in range(y0, y1):
+        k = ranks[v, x]
+        fine[k] += step
+        coarse[k // _GROUP] += step
+
+
+@compiled
 def _median_filter(plane: Any, reach: int, out: Any) -> None:
-    """Median of a window that shrinks at the edges, on both sides alike."""
+    """Median of a window that shrinks at the edges, on both sides alike.
+
+    The window holds an odd number of nodes, whose ranks are counted, in groups and one by one; it
+    moves by columns that come in and go out.
+    """
     my, mx = plane.shape
-    window = np.empty((2 * reach + 1) * (2 * reach + 1))
+    order = np.argsort(plane.ravel())
+    ranks = np.empty((my, mx), np.int64)
+    for k in range(order.size):
+        ranks[order[k] // mx, order[k] % mx] = k
+    fine, coarse = np.empty(order.size, np.int64), np.empty(order.size // _GROUP + 1, np.int64)
     for j in range(my):
         dy = min(reach, j, my - 1 - j)
+        y0, y1 = j - dy, j + dy + 1
+        fine[:] = 0
+        coarse[:] = 0
+        left, right = 0, 0  # columns counted
         for i in range(mx):
             dx = min(reach, i, mx - 1 - i)
-            n = 0
-            for v in range(j - dy, j + dy + 1):
-                for u in range(i - dx, i + dx + 1):
-                    window[n] = plane[v, u]
-                    n += 1
-            out[j, i] = np.median(window[:n])
+            while right < i + dx + 1:
+                _add_column(ranks, y0, y1, right, 1, coarse, fine)
+                right += 1
+            while left < i - dx:
+                _add_column(ranks, y0, y1, left, -1, coarse, fine)
+                left += 1
+            before, k = (y1 - y0) * (2 * dx + 1) // 2, 0
+            while before >= coarse[k]:
+                before -= coarse[k]
+                k += 1
+            k *= _GROUP
+            while before >= fine[k]:
+                before -= fine[k]
+                k += 1
+            out[j, i] = plane[order[k] // mx, order[k] % mx]
 
 
 @compiled

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from f2yaml.interpreter.algorithms.interpolants import kernel
 from f2yaml.interpreter.algorithms.jit import kernel as compiled
-from f2yaml.interpreter.algorithms.resample import TOLERANCE_PIX, Planes, resample_rows, snap
+from f2yaml.interpreter.algorithms.resample import TOLERANCE_PIX, Planes, Resampling, snap
 from f2yaml.interpreter.algorithms.tan import Affine
 from numpy.typing import NDArray
 
@@ -17,6 +17,8 @@ _STRIDE = 64
 _BLOCK = 8  # pixels along a side of what is skipped if it is empty
 #: Values this near the threshold may fall on either side of it, by the rounding of float32.
 _UNSURE = 4e-6
+_FULL = 0.999  # the weights of all taps sum to one: thresholds below are exceeded
+_REACH = 8  # rows around a position that hold all taps
 
 
 @compiled
@@ -186,17 +188,24 @@ def _carry(
                     by, fy = _split(py, ny, ky)
                     bx, by = bx + first_x, by + first_y
                     a0, a1, b0, b1 = max(0, bx), min(nx, bx + kx), max(0, by), min(ny, by + ky)
-                    if not _any_set(mask, b0, b1, a0, a1):
+                    found = 0
+                    for j in range(np.uintp(b0), np.uintp(b1)):
+                        for k in range(np.uintp(a0), np.uintp(a1)):
+                            found += mask[j, k] != 0
+                    if found == 0:
                         continue
                     if a1 - a0 < kx or b1 - b0 < ky:
                         unsure[y] = True
                         continue
+                    if found == kx * ky and threshold < _FULL:
+                        out[y, x] = 1
+                        continue
                     _weights(tx, fx, wx)
                     _weights(ty, fy, wy)
                     total = 0.0
-                    for j in range(ky):
-                        for k in range(kx):
-                            if mask[by + j, bx + k]:
+                    for j in range(np.uintp(ky)):
+                        for k in range(np.uintp(kx)):
+                            if mask[np.uintp(by) + j, np.uintp(bx) + k]:
                                 total += wx[k] * wy[j]
                     if abs(abs(total) - threshold) < _UNSURE:
                         unsure[y] = True
@@ -237,34 +246,40 @@ def transfer_mask(
     ----------
     Spec, primitives 9.4 (DRAGONS ``transferObjectMask``).
     """
-    if min(mask.shape) < 2 or not 0.5 <= abs(affine.determinant) ** 0.5 <= 1.5:
-        return dilate(
-            _resampled(mask, affine, 0, shape[0], shape[1], threshold, interpolant), dilation
-        )
     mask = np.ascontiguousarray(mask)
-    snapped, whole = snap(affine, mask.shape)
-    kernels = [kernel("nearest" if copy else interpolant) for copy in whole]
-    m = np.column_stack([np.array(snapped.matrix), np.array(snapped.shift)])
-    along_x, along_y = ((k.table, k.first) for k in kernels)
     out = np.zeros(shape, np.uint8)
-    unsure = np.zeros(shape[0], np.bool_)
-    _carry(mask, m, along_x, along_y, threshold, out, unsure)
-    edges = np.flatnonzero(np.diff(unsure, prepend=False, append=False))
-    for y0, y1 in edges.reshape(-1, 2).tolist():
-        out[y0:y1] = _resampled(mask, affine, y0, y1, shape[1], threshold, interpolant)
+    if min(mask.shape) < 2 or not 0.5 <= abs(affine.determinant) ** 0.5 <= 1.5:
+        spans = np.array([[0, shape[0]]])
+    else:
+        snapped, whole = snap(affine, mask.shape)
+        kernels = [kernel("nearest" if copy else interpolant) for copy in whole]
+        m = np.column_stack([np.array(snapped.matrix), np.array(snapped.shift)])
+        along_x, along_y = ((k.table, k.first) for k in kernels)
+        unsure = np.zeros(shape[0], np.bool_)
+        _carry(mask, m, along_x, along_y, threshold, out, unsure)
+        spans = np.flatnonzero(np.diff(unsure, prepend=False, append=False)).reshape(-1, 2)
+    if spans.size:
+        _resampled(mask, affine, spans, threshold, interpolant, out)
     return dilate(out, dilation)
 
 
 def _resampled(
     mask: NDArray[np.uint8],
     affine: Affine,
-    y0: int,
-    y1: int,
-    nx: int,
+    spans: NDArray[np.int64],
     threshold: float,
     interpolant: str,
-) -> NDArray[np.bool_]:
-    """Rows of a mask on another grid, every pixel interpolated."""
-    planes = Planes((mask != 0).astype(np.float32))
-    out = resample_rows(planes, affine, y0, y1, nx, interpolant, conserve=False)
-    return np.asarray(np.abs(out.data) > threshold)
+    out: NDArray[np.uint8],
+) -> None:
+    """Fill the rows of `out` within `spans`, (first, stop) each: every pixel interpolated."""
+    image = np.zeros(mask.shape, np.float32)  # pages that no span needs are never touched
+    needed = np.full(len(mask), bool(kernel(interpolant).is_spline))
+    last = out.shape[1] - 1.0
+    for y0, y1 in spans.tolist():
+        _, y = affine.apply([0.0, last, 0.0, last], [y0, y0, y1, y1])
+        needed[max(0, int(y.min()) - _REACH) : max(0, int(y.max()) + _REACH)] = True
+    for y0, y1 in np.flatnonzero(np.diff(needed, prepend=False, append=False)).reshape(-1, 2):
+        np.not_equal(mask[y0:y1], 0, out=image[y0:y1], casting="unsafe")
+    moved = Resampling(Planes(image), affine, out.shape[1], interpolant, conserve=False)
+    for y0, y1 in spans.tolist():
+        np.greater(np.abs(moved.rows(y0, y1).data), threshold, out=out[y0:y1], casting="unsafe")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
+from f2yaml.interpreter.algorithms.jit import kernel
 from f2yaml.interpreter.errors import BadInput
 
 #: Pixels used of each frame; the median of a pair is then good to 0.25 % of the pixel noise.
@@ -15,6 +16,7 @@ MAX_PIXELS = 250_000
 #: Fewer pixels than this tell no slope.
 FEWEST = 500
 _CLIP = 4.0 * 1.4826
+INF32 = np.float32(np.inf)
 
 Float64 = npt.NDArray[np.float64]
 
@@ -128,6 +130,7 @@ def photon_slopes(
     variance: npt.NDArray[np.float32],
     mask: npt.NDArray[np.uint16] | None,
     scale: npt.ArrayLike | None = None,
+    each: Callable[[Callable[[int], float], Iterable[int]], Iterable[float]] = map,
 ) -> Float64:
     """Measure how the variances of frames follow the noise of their own pixels.
 
@@ -145,6 +148,8 @@ def photon_slopes(
         Samples with any bit are not used.
     scale : shape (n,), optional
         Factors that the frames get later; the slopes are those after scaling.
+    each : callable, optional
+        Applies a function to all items as ``map`` does, in threads for instance.
 
     Returns
     -------
@@ -158,25 +163,57 @@ def photon_slopes(
     """
     n = len(data)
     x, v = data.reshape(n, -1), variance.reshape(n, -1)
-    good = np.isfinite(x) & np.isfinite(v)
-    if mask is not None:
-        good &= mask.reshape(n, -1) == 0
-    count = good.sum(axis=0)
-    x_sum = np.where(good, x, np.float32(0)).sum(axis=0, dtype=np.float64)
-    v_sum = np.where(good, v, np.float32(0)).sum(axis=0, dtype=np.float64)
-    slopes = np.zeros(n)
-    for i in range(n):
-        use = good[i] & (count > 1)
-        if np.count_nonzero(use) < FEWEST:
-            continue
-        others = count[use] - 1
-        dx = x[i][use] - (x_sum[use] - x[i][use]) / others
-        dv = v[i][use] - (v_sum[use] - v[i][use]) / others
-        kept = np.ones(dx.size, bool)
-        for d in (dx, dv):  # stars, cosmic rays
-            away = np.abs(d - np.median(d))
-            kept &= away <= _CLIP * np.median(away)
-        dx, dv = dx[kept] - dx[kept].mean(), dv[kept]
-        spread = float((dx * dx).sum())
-        slopes[i] = max(0.0, float((dx * dv).sum()) / spread) if spread > 0 else 0.0
+    flags = np.zeros((1, x.shape[1]), np.uint16) if mask is None else mask.reshape(n, -1)
+    totals = np.zeros((3, x.shape[1]))
+    _add_good(x, v, flags, totals)
+
+    def slope(i: int) -> float:
+        dx, dv = np.empty((2, x.shape[1]))
+        size = _differences(x[i], v[i], flags[i % len(flags)], totals, dx, dv)
+        return _slope(dx[:size], dv[:size])
+
+    slopes = np.array(list(each(slope, range(n))), np.float64)
     return slopes if scale is None else slopes * np.abs(np.asarray(scale, np.float64))
+
+
+@kernel
+def _add_good(x, v, flags, totals):  # type: ignore[no-untyped-def]
+    """Add number, values and variances of the good samples of all frames to `totals`."""
+    number, values, variances = totals
+    for i in range(x.shape[0]):
+        xi, vi, bits = x[i], v[i], flags[i % flags.shape[0]]
+        for p in range(xi.size):
+            a, b = xi[p], vi[p]
+            good = (abs(a) < INF32) & (abs(b) < INF32) & (bits[p] == 0)
+            number[p] += 1.0 if good else 0.0
+            values[p] += np.float64(a) if good else 0.0
+            variances[p] += np.float64(b) if good else 0.0
+
+
+@kernel
+def _differences(x, v, bits, totals, dx, dv):  # type: ignore[no-untyped-def]
+    """Fill `dx`, `dv` with differences from the mean of the other frames; return how many."""
+    number, values, variances = totals
+    size = 0
+    for p in range(x.size):
+        a, b = x[p], v[p]
+        if (abs(a) < INF32) & (abs(b) < INF32) & (bits[p] == 0) & (number[p] > 1.0):
+            others = number[p] - 1.0
+            dx[size] = np.float64(a) - (values[p] - np.float64(a)) / others
+            dv[size] = np.float64(b) - (variances[p] - np.float64(b)) / others
+            size += 1
+    return size
+
+
+def _slope(dx: Float64, dv: Float64) -> float:
+    """Return the slope of the regression of `dv` on `dx`, outliers left out; at least 0."""
+    if dx.size < FEWEST:
+        return 0.0
+    kept = np.ones(dx.size, bool)
+    for d in (dx, dv):  # stars, cosmic rays
+        away = np.abs(d - np.median(d))
+        kept &= away <= _CLIP * np.median(away)
+    dx, dv = dx[kept], dv[kept]
+    dx -= dx.mean()
+    spread = float((dx * dx).sum())
+    return max(0.0, float((dx * dv).sum()) / spread) if spread > 0 else 0.0

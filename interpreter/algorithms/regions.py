@@ -16,6 +16,9 @@ FILTER: Final = np.array([[1, 2, 1], [2, 4, 2], [1, 2, 1]], dtype=np.float32)
 #: Runs of bright pixels kept; an image with more is a crowd, or its noise is wrong.
 MAX_RUNS: Final = 200_000
 
+#: Values of a sample that tells where a median is, how many sigma it may err, and when to sort.
+_SAMPLE, _SAMPLE_SIGMA, _SORTED = 1024, 4.0, 2048
+
 _FINITE = np.finfo(np.float32).max
 _ROW_STEP, _COLUMN_STEP = 5, 3
 #: Pixels are bright from this share of the threshold on: sep rounds otherwise than we do.
@@ -27,13 +30,8 @@ Boxes = NDArray[np.int64]
 
 
 @compiled
-def _good(value: float, bits: int, flags: int) -> bool:
-    return bool((bits & flags) == 0 and abs(value) <= _FINITE)
-
-
-@compiled
 def _sample(
-    data: Any, variance: Any, mask: Any, flags: int, size: int, level: Any, pulls: Any, sigmas: Any
+    data: Any, variance: Any, mask: Any, flags: Any, size: int, level: Any, pulls: Any, sigmas: Any
 ) -> int:
     """Residual over sigma, and sigma, of a grid of pixels; return their number."""
     ny, nx = data.shape
@@ -42,13 +40,20 @@ def _sample(
     for y in range(0, ny, _ROW_STEP):
         prepare_row(level, size, y, work)
         spline_row(work, size, back)
-        row, spread = data[y], variance[y]
+        row, noise = data[y], variance[y]
+        bits = mask[y] if mask.size else np.empty(0, np.uint16)
+        first = n
         for x in range(0, nx, _COLUMN_STEP):
-            bits = int(mask[y, x]) if mask.size else 0
-            if _good(row[x], bits, flags) and spread[x] > 0.0 and spread[x] <= _FINITE:
-                sigmas[n] = np.sqrt(spread[x])
-                pulls[n] = (row[x] - back[x]) / sigmas[n]
-                n += 1
+            v = noise[x]
+            sigmas[n], pulls[n] = v, row[x] - back[x]  # written over if they are not usable
+            fine = (v > 0.0) & (v <= _FINITE) & (abs(row[x]) <= _FINITE)
+            if bits.size:
+                fine &= (bits[x] & flags) == 0
+            n += 1 if fine else 0
+        sigma, pull = sigmas[first:n], pulls[first:n]
+        for t in range(n - first):
+            sigma[t] = np.sqrt(sigma[t])
+            pull[t] /= sigma[t]
     return n
 
 
@@ -75,8 +80,8 @@ def sample_noise(
     """
     ny, nx = data.shape
     most = -(-ny // _ROW_STEP) * -(-nx // _COLUMN_STEP)
-    pulls, sigmas = np.empty(most, np.float32), np.empty(most, np.float32)
-    n = _sample(data, variance, mask, flags, mesh.size, mesh.level, pulls, sigmas)
+    pulls, sigmas = np.empty(most + 1, np.float32), np.empty(most + 1, np.float32)
+    n = _sample(data, variance, mask, np.uint16(flags), mesh.size, mesh.level, pulls, sigmas)
     return pulls[:n], sigmas[:n]
 
 
@@ -112,16 +117,17 @@ def _bright_row(
     ny, nx = image.shape
     middle = image[y]
     inner = sums[1 : nx + 1]
-    for t in range(nx):
-        inner[t] = np.float32(2.0) * middle[t]
-    if y > 0:
-        row = image[y - 1]
+    if 0 < y < ny - 1:
+        above, row = image[y - 1], image[y + 1]
         for t in range(nx):
-            inner[t] += row[t]
-    if y < ny - 1:
-        row = image[y + 1]
+            inner[t] = np.float32(2.0) * middle[t] + above[t] + row[t]
+    else:
         for t in range(nx):
-            inner[t] += row[t]
+            inner[t] = np.float32(2.0) * middle[t]
+        if ny > 1:
+            row = image[1] if y == 0 else image[y - 1]
+            for t in range(nx):
+                inner[t] += row[t]
     left, right = sums[:nx], sums[2 : nx + 2]
     for t in range(nx):
         smooth = left[t] + np.float32(2.0) * inner[t] + right[t]
@@ -216,29 +222,46 @@ def sweep(
 
 
 @compiled
-def _ranked(words: Any, rank: int, counts: Any, inside: Any) -> Any:
-    """Value of a rank among words whose order is that of the numbers they stand for."""
-    counts[:] = 0
-    for t in range(words.size):
-        counts[words[t] >> np.uint32(16)] += 1
-    k = 0
-    while rank >= counts[k]:
-        rank -= counts[k]
-        k += 1
-    n = 0
-    for t in range(words.size):
-        if words[t] >> np.uint32(16) == k:
-            inside[n] = words[t]
-            n += 1
-    return np.sort(inside[:n])[rank]
+def _between(values: Any, low: Any, high: Any, out: Any) -> tuple[int, int]:
+    """Copy the values from `low` to `high`; return how many are below, and how many these are."""
+    below, n = 0, 0
+    for t in range(values.size):
+        below += 1 if values[t] < low else 0
+    for t in range(values.size):
+        x = values[t]
+        out[n] = x  # written over by the next one if it is not between them
+        n += 1 if (x >= low) & (x <= high) else 0
+    return below, n
 
 
 @compiled
-def _middle_words(words: Any) -> tuple[Any, Any]:
-    counts, inside = np.empty(65536, np.int64), np.empty_like(words)
-    n = words.size
-    upper = _ranked(words, n // 2, counts, inside)
-    return (upper if n % 2 else _ranked(words, n // 2 - 1, counts, inside)), upper
+def _middle(values: Any, one: Any, two: Any) -> tuple[Any, Any]:
+    """The middle two of the values; `one` and `two`, larger by 1, are for its work."""
+    # A sample tells between which values they lie; the few between them are sorted.
+    n, first = values.size, 0  # of the values left; number of those below
+    lower, upper = (n - 1) // 2, n // 2
+    part, spare = values, one
+    few = np.empty(_SAMPLE, np.float32)
+    while n > _SORTED:
+        for k in range(_SAMPLE):
+            few[k] = part[k * n // _SAMPLE]
+        few.sort()
+        reach = _SAMPLE_SIGMA * np.sqrt(0.25 * _SAMPLE)
+        at = _SAMPLE * (0.5 * (lower + upper) - first) / n
+        low = few[int(min(max(at - reach, 0), _SAMPLE - 1))]
+        high = few[int(min(max(at + reach, 0), _SAMPLE - 1))]
+        below, kept = _between(part, low, high, spare)
+        if lower < first + below or upper >= first + below + kept:
+            break  # an unlucky sample
+        if low == high:
+            return low, low
+        if 2 * kept > n:
+            break
+        first += below
+        part, n = spare[:kept], kept
+        spare = two if spare is one else one
+    rest = np.sort(part)
+    return rest[lower - first], rest[upper - first]
 
 
 def median(values: NDArray[np.float32]) -> float:
@@ -248,12 +271,8 @@ def median(values: NDArray[np.float32]) -> float:
     ----------
     values : ndarray of float32, shape (n,), C-contiguous, n > 0
     """
-    words = values.view(np.uint32)
-    # Whole numbers in the order of the values: negative ones have all bits reversed.
-    words = words ^ np.where(words >> 31, np.uint32(0xFFFFFFFF), np.uint32(0x80000000))
-    pair = np.array(_middle_words(words), np.uint32)
-    pair ^= np.where(pair >> 31, np.uint32(0x80000000), np.uint32(0xFFFFFFFF))
-    return float(pair.view(np.float32).astype(np.float64).mean())
+    one, two = (np.empty(values.size + 1, np.float32) for _ in range(2))
+    return float(np.array(_middle(values, one, two), np.float64).mean())
 
 
 @compiled

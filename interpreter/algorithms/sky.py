@@ -19,18 +19,18 @@ from f2yaml.interpreter.algorithms.networks import TILE, median_pairs, middle
 from f2yaml.interpreter.algorithms.pixel import Samples
 from f2yaml.interpreter.algorithms.rejection import Rejection, rules_of
 from f2yaml.interpreter.algorithms.sky_groups import Groups, group_skies, groups_of
-from f2yaml.interpreter.algorithms.sky_tiles import bits_present, mask_objects
-from f2yaml.interpreter.dq import DQ, NOT_SIGNAL
+from f2yaml.interpreter.algorithms.sky_tiles import (
+    NAN32,
+    NO_DATA,
+    SIGNAL_BITS,
+    bits_present,
+    load_block,
+)
 from f2yaml.interpreter.errors import NotSupported, TooFewFrames
 
 Operation = Literal["mean", "median", "linear"]
 Float32 = npt.NDArray[np.float32]
 Bits = npt.NDArray[np.uint16]
-
-NAN32 = np.float32(np.nan)
-OBJECT = np.uint16(DQ.BAD_PIXEL)
-NO_DATA = np.uint16(DQ.NO_DATA)
-SIGNAL_BITS = np.uint16(65535 & ~NOT_SIGNAL)
 
 
 class Sky(NamedTuple):
@@ -418,11 +418,7 @@ def _targets(  # type: ignore[no-untyped-def]
     buffers = (side, work, centre, total, used, sums)
     for start in range(0, size, width):
         run = min(width, size - start)
-        tiles.load_rows(s, n, start, run, block)
-        if s.mask_step == 0:
-            block.flags[:n] = 0
-        if step > 0:
-            mask_objects(objects, step, n, start, run, block)
+        load_block(s, objects, step, n, start, run, block)
         for o in range(0, run, TILE):
             m = min(TILE, run - o)
             bits_present(block.flags, n, o, m, present)

@@ -251,16 +251,16 @@ def _group_skies(  # type: ignore[no-untyped-def]
         np.empty(n, np.int32),
         np.empty(2, np.float64),
     )
-    factors = np.empty(n + 1, np.float64)
+    weights = np.empty(n + 1, np.float64)
     for k in range(n + 1):
-        factors[k] = median_factor(max(k, 1))
+        number = max(k, 1)
+        if rules.operation == pixel.MEAN:
+            weights[k] = 1.0 / number
+        else:
+            weights[k] = median_factor(number) / (number * number)
     for start in range(0, size, width):
         run = min(width, size - start)
-        tiles.load_rows(s, n, start, run, block)
-        if s.mask_step == 0:
-            block.flags[:n] = 0
-        if step > 0:
-            sky_tiles.mask_objects(objects, step, n, start, run, block)
+        sky_tiles.load_block(s, objects, step, n, start, run, block)
         for o in range(0, run, TILE):
             m = min(TILE, run - o)
             p = start + o
@@ -272,11 +272,11 @@ def _group_skies(  # type: ignore[no-untyped-def]
                 for q in range(c):
                     some |= present[core[q]]
                 shared = groups.shared[g, : groups.common[g]]
-                adopted = sky_tiles.prepare(
+                adopted, least, flagged = sky_tiles.prepare(
                     s, core, c, shared, pairs, rules, p, o, m, some, block, b
                 )
                 _targets(
-                    groups, g, networks, rules, p, o, m, size, factors, block, b,
+                    groups, g, networks, rules, p, o, m, size, weights, least, flagged, block, b,
                     value, spread, bits,
                 )  # fmt: skip
                 if rules.reject != pixel.NONE:
@@ -290,39 +290,53 @@ def _group_skies(  # type: ignore[no-untyped-def]
 
 @kernel
 def _targets(  # type: ignore[no-untyped-def]
-    groups, g, networks, rules, p, o, m, size, factors, block, b, value, spread, bits
+    groups, g, networks, rules, p, o, m, size, table, least, flagged, block, b, value, spread, bits
 ):
     """Write the skies of the targets of a group for one tile, as if there were no outliers."""
     exact = groups.slack[g] == 0
     first, common, is_mean = groups.start[g], groups.common[g], rules.operation == pixel.MEAN
+    even = common % 2 == 0
     counts, total, every = b.counts, b.total, b.noise
     if not exact:
         sky_windows.begin(m, b)
         counts, total, every = b.left, b.rest, b.rest_noise
+    all_counts, whole, less, again = b.counts, b.whole, b.less, b.again
+    below, centre, above = b.below, b.centre, b.above
+    once, twice, alike = b.once, b.twice, b.every
+    sky_tiles.weigh(counts, table, m, whole, less)
     for e in range(first, groups.start[g + 1]):
         j = groups.member[e]
         own = block.values[groups.own[j], o : o + m]
         noise = block.variance[groups.own[j], o : o + m]
-        own_flags = block.flags[groups.own[j], o : o + m]
         z = j * size + p
-        out, out_noise = value[z : z + m], spread[z : z + m]
+        out, out_noise, out_bits = value[z : z + m], spread[z : z + m], bits[z : z + m]
         if not exact:
             k = groups.steps[j] + groups.steps[j] % 2
             sky_windows.step(groups.step[j, :k], groups.sign[j, :k], is_mean, o, m, block, b)
+            sky_tiles.weigh(counts, table, m, whole, less)
             if not is_mean or rules.reject != pixel.NONE:
                 middle = b.centres[e - first, :m]
                 _centre(groups, g, j, common, networks, own, o, m, block, b, middle)
         if is_mean:
-            sky_tiles.mean(own, noise, m, counts, total, every, out, out_noise)
+            sky_tiles.means(own, m, total, whole, less, out)
+            sky_tiles.mean_noise(own, noise, m, every, whole, less, out_noise)
         else:
             if exact:
-                sky_tiles.medians(own, m, common % 2 == 0, b, out)
+                sky_tiles.medians(own, m, even, counts, below, centre, above, out)
             else:
                 middle = b.centres[e - first]
                 for t in range(m):
                     out[t] = middle[t]
-            sky_tiles.median_noise(own, noise, m, counts, every, factors, b.total, out_noise)
-        sky_tiles.finish(own, own_flags, m, counts, exact, b, out, out_noise, bits[z : z + m])
+            sky_tiles.median_noise(own, noise, m, every, whole, less, out_noise)
+        if not flagged:
+            out_bits[:] = 0
+        elif exact:
+            flags = block.flags[groups.own[j], o : o + m]
+            sky_tiles.others_bits(own, flags, m, once, twice, out_bits)
+        else:
+            sky_tiles.common_bits(m, once, alike, again, out_bits)
+        if least <= groups.slack[g] + 1:  # else some sample is left for every target
+            sky_tiles.mark_alone(own, m, counts, all_counts, again, out, out_noise, out_bits)
 
 
 @kernel

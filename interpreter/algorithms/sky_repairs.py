@@ -111,8 +111,14 @@ def again(s, rules, n, groups, g, p, o, m, size, lists, block, b, value, spread,
     c, core, exact = groups.size[g], groups.core[g], groups.slack[g] == 0
     members = groups.member[groups.start[g] : groups.start[g + 1]]
     even = c % 2 == 0
+    marks = b.again
+    some = np.uint8(0)
     for t in range(m):
-        if b.again[t] == 0:
+        some |= marks[t]
+    if some == 0:
+        return
+    for t in range(m):
+        if marks[t] == 0:
             continue
         suspects = -1
         if rules.operation == pixel.MEAN and rules.reject != pixel.NONE:

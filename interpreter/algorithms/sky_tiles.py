@@ -41,6 +41,7 @@ class Tile(NamedTuple):
     enclose the medians of all targets. `work` has the sorted samples of the frames that all
     targets use, between a row of -inf and one of +inf; `extras`, below a row of -inf, those of the
     others of one target. `centres` has the median of each target, in the order of the group.
+    `whole` and `less` are what a sum is multiplied by: of all these samples, of all but one.
     """
 
     work: Float32
@@ -58,6 +59,8 @@ class Tile(NamedTuple):
     counts: Int32
     total: npt.NDArray[np.float64]
     noise: npt.NDArray[np.float64]
+    whole: npt.NDArray[np.float64]
+    less: npt.NDArray[np.float64]
     left: Int32
     rest: npt.NDArray[np.float64]
     rest_noise: npt.NDArray[np.float64]
@@ -69,7 +72,20 @@ class Tile(NamedTuple):
 
 
 @kernel
-def mask_objects(objects, step, n, o, width, block):  # type: ignore[no-untyped-def]
+def load_block(s, objects, step, n, o, width, block):  # type: ignore[no-untyped-def]
+    """Read the pixels o to o + width of every frame; samples on objects are not in use.
+
+    `step` is the distance between the object masks of frames; 0 where there are none.
+    """
+    tiles.load_rows(s, n, o, width, block)
+    if s.mask_step == 0:
+        block.flags[:n] = 0
+    if step > 0:
+        _mask_objects(objects, step, n, o, width, block)
+
+
+@kernel
+def _mask_objects(objects, step, n, o, width, block):  # type: ignore[no-untyped-def]
     """Take the samples on objects out of use and give them the bit of a bad pixel."""
     for i in range(n):
         source = objects[i * step + o : i * step + o + width]
@@ -121,6 +137,8 @@ def new_tile(n, extras, members):  # type: ignore[no-untyped-def]
         np.empty(TILE, np.float32),
         np.empty(TILE, np.float32),
         np.empty(TILE, np.int32),
+        np.empty(TILE, np.float64),
+        np.empty(TILE, np.float64),
         np.empty(TILE, np.float64),
         np.empty(TILE, np.float64),
         np.empty(TILE, np.int32),
@@ -192,16 +210,18 @@ def collect_bits(core, o, m, block, b):  # type: ignore[no-untyped-def]
 
 @kernel
 def prepare(s, core, c, shared, pairs, rules, p, o, m, some, block, b):  # type: ignore[no-untyped-def]
-    """Fill the tile with what all targets of a group share; return the number adopted.
+    """Fill the tile with what all targets of a group share.
 
     `core` are the frames of the group, the first `c` of them no dummies; `shared` are those that
-    all targets use, which are sorted.
+    all targets use, which are sorted. Returns the number of pixels whose samples are adopted, the
+    least number of samples of a pixel, and whether any sample in use has bits.
     """
     used = core[: -(-c // 4) * 4]
     adopted = 0
-    if tiles.count_rows(block.values, used, o, m, b.counts) == 0:
+    least = tiles.count_rows(block.values, used, o, m, b.counts)
+    if least == 0:
         adopted = adopt(s, core, c, p, o, m, block, b.counts, b.adopted)
-        tiles.count_rows(block.values, used, o, m, b.counts)
+        least = tiles.count_rows(block.values, used, o, m, b.counts)
     tiles.sum_rows(block.variance, used, o, m, b.noise)
     b.again[:] = 0
     if rules.operation == pixel.MEAN:
@@ -218,25 +238,40 @@ def prepare(s, core, c, shared, pairs, rules, p, o, m, some, block, b):  # type:
     for t in range(m):
         b.again[t] |= not (b.noise[t] < INF64)
     b.once[:] = 0
-    b.twice[:] = 0
-    b.every[:] = 65535
-    if adopted > 0 or some & SIGNAL_BITS:
+    flagged = adopted > 0 or some & SIGNAL_BITS != 0
+    if flagged:
+        b.twice[:] = 0
+        b.every[:] = 65535
         collect_bits(used, o, m, block, b)
-    return adopted
+    return adopted, least, flagged
 
 
 @kernel
-def mean(own, noise, m, counts, total, every, value, spread):  # type: ignore[no-untyped-def]
-    """Write the means without the samples of `own`, and their variance."""
+def weigh(counts, table, m, whole, less):  # type: ignore[no-untyped-def]
+    """Look up what the sums of `counts` samples are multiplied by, and those of one less."""
     for t in range(m):
-        x = own[t]
-        k = counts[t] - np.int32(x == x)
-        less = total[t] - np.float64(x if x == x else ZERO32)
-        value[t] = less / np.float64(max(k, 1))
+        k = counts[t]
+        whole[t] = table[k]
+        less[t] = table[max(k - np.int32(1), 0)]
+
+
+# What runs for each target takes arrays: a tuple of them costs as much as some of these loops.
+@kernel
+def means(own, m, total, whole, less, value):  # type: ignore[no-untyped-def]
+    """Write the means without the samples of `own`; the weights are one over the number."""
     for t in range(m):
-        x = own[t]
-        k = np.float64(max(counts[t] - np.int32(x == x), 1))
-        spread[t] = (every[t] - np.float64(noise[t])) / (k * k)
+        x, w, v = own[t], whole[t], less[t]
+        has = x == x
+        value[t] = (total[t] - np.float64(x if has else ZERO32)) * (v if has else w)
+
+
+@kernel
+def mean_noise(own, noise, m, every, whole, less, spread):  # type: ignore[no-untyped-def]
+    """Write the variance of means without the samples of `own`; weights as for `means`."""
+    for t in range(m):
+        x, w, v = own[t], whole[t], less[t]
+        r = v if x == x else w
+        spread[t] = (every[t] - np.float64(noise[t])) * (r * r)
 
 
 @kernel
@@ -261,53 +296,53 @@ def without(x, below, centre, above, count, even):  # type: ignore[no-untyped-de
 
 
 @kernel
-def medians(own, m, even, b, value):  # type: ignore[no-untyped-def]
+def medians(own, m, even, counts, below, centre, above, value):  # type: ignore[no-untyped-def]
     """Write the medians of the core without the samples of `own`."""
-    count, below, centre, above = b.counts, b.below, b.centre, b.above
     for t in range(m):
-        value[t] = without(own[t], below[t], centre[t], above[t], count[t], even)
+        value[t] = without(own[t], below[t], centre[t], above[t], counts[t], even)
 
 
 @kernel
-def median_noise(own, noise, m, counts, every, factors, weight, spread):  # type: ignore[no-untyped-def]
-    """Write the variance of medians without the samples of `own`; `weight` is overwritten."""
-    for t in range(m):
-        x = own[t]
-        weight[t] = factors[max(counts[t] - np.int32(x == x), 1)]
-    for t in range(m):
-        x = own[t]
-        k = np.float64(max(counts[t] - np.int32(x == x), 1))
-        spread[t] = weight[t] * (every[t] - np.float64(noise[t])) / (k * k)
+def median_noise(own, noise, m, every, whole, less, spread):  # type: ignore[no-untyped-def]
+    """Write the variance of medians without the samples of `own`.
 
-
-@kernel
-def finish(own, flags, m, counts, exact, b, value, spread, bits):  # type: ignore[no-untyped-def]
-    """Write the bits of the others; mark pixels that have no other sample.
-
-    Where frames are away (`exact` is False) the bits are known if all samples have the same.
+    The weights are `median_factor` over the square of the number.
     """
-    once, twice, every, again = b.once, b.twice, b.every, b.again
-    if exact:
-        for t in range(m):
-            x = own[t]
-            f = flags[t] if x == x else NO_BITS
-            bits[t] = twice[t] | (once[t] & ~f)
-    else:
-        for t in range(m):
-            bits[t] = once[t]
-        for t in range(m):
-            again[t] |= once[t] != (once[t] & every[t])
-    least = np.int32(1)
+    for t in range(m):
+        x, w, v = own[t], whole[t], less[t]
+        spread[t] = (every[t] - np.float64(noise[t])) * (v if x == x else w)
+
+
+@kernel
+def others_bits(own, flags, m, once, twice, bits):  # type: ignore[no-untyped-def]
+    """Write the bits of the samples in use without those of `own`."""
     for t in range(m):
         x = own[t]
-        k = np.int32(counts[t] - np.int32(x == x))
-        least = k if k < least else least
-    if least <= 0:
-        for t in range(m):
-            if b.counts[t] == 0:
-                value[t] = ZERO32
-                spread[t] = ZERO32
-                bits[t] = NO_DATA
-                again[t] = 0
-            elif counts[t] - np.int32(own[t] == own[t]) <= 0:
-                again[t] = 1
+        f = flags[t] if x == x else NO_BITS
+        bits[t] = twice[t] | (once[t] & ~f)
+
+
+@kernel
+def common_bits(m, once, every, again, bits):  # type: ignore[no-untyped-def]
+    """Write the bits of all samples; mark the pixels where some samples do not have them."""
+    for t in range(m):
+        bits[t] = once[t]
+    for t in range(m):
+        again[t] |= once[t] != (once[t] & every[t])
+
+
+@kernel
+def mark_alone(own, m, counts, every, again, value, spread, bits):  # type: ignore[no-untyped-def]
+    """Mark pixels that have no other sample than that of `own`; flag those without any.
+
+    `counts` are the samples that the target uses, `every` those of all targets.
+    """
+    for t in range(m):
+        x = own[t]
+        if every[t] == 0:
+            value[t] = ZERO32
+            spread[t] = ZERO32
+            bits[t] = NO_DATA
+            again[t] = 0
+        elif counts[t] - np.int32(x == x) <= 0:
+            again[t] = 1

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 from f2yaml.interpreter.algorithms.jit import kernel
+from f2yaml.interpreter.algorithms.regions import median
 
 Float32 = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]
@@ -20,7 +21,10 @@ CLEAN = 0.25
 _BLOCK_CLIP, _ROUNDS = 4.0, 5
 _BLANK, _TRIES, _FEWEST = 1.5, 50, 16
 _SIGMA_OF_MAD = 1.4826
-NONE, ONE, BAD = np.float32(0), np.float32(1), np.float32(-1)
+#: The grid of pixels whose scatter is compared with their noise.
+_ROW_STEP, _COLUMN_STEP = 5, 3
+NONE, ONE, BAD, INF = np.float32(0), np.float32(1), np.float32(-1), np.float32(np.inf)
+_NO_MASK, _ALONE = np.empty((0, 0), np.uint8), np.zeros(1, np.int64)
 
 
 class Blocks(NamedTuple):
@@ -59,16 +63,64 @@ def block_levels(
     Blocks
         Clipped twice at `CLIP` sigma of each pixel's variance: about zero, then about the mean.
     """
-    ny, nx = data.shape
-    shape = (-(-ny // size), -(-nx // size))
-    level = np.zeros(shape)
-    clean, covered = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
-    for _ in range(2):
-        total = np.zeros(shape)
-        clean[:], covered[:] = 0, 0
-        _sums(data, variance, mask, objmask.view(np.uint8), size, level, total, clean, covered)
-        level = level + total / np.maximum(clean, 1)
-    return Blocks(level, clean, covered)
+    whole = (0, data.shape[0], 0, data.shape[1])
+    return _levels(data, variance, mask, objmask.view(np.uint8), size, whole, 0.0, _ALONE)
+
+
+def dark_levels(
+    data: Float32,
+    variance: Float32,
+    mask: npt.NDArray[np.uint16],
+    objmask: npt.NDArray[np.uint8] | None,
+    size: int,
+    box: tuple[int, int, int, int],
+    sigma: float,
+    near_pix: float,
+) -> Blocks:
+    """Average what is dark in a part of an image, whose background is near zero, in blocks.
+
+    Parameters
+    ----------
+    data, variance, mask, objmask, size
+        As of `block_levels`; C-contiguous. None: no objects are known.
+    box : (y0, y1, x0, x1), pixel
+        The part of the image. Nothing outside it is looked at.
+    sigma : float
+        Good pixels above `sigma` times their noise, or times the scatter of the pixels over their
+        noise where that is larger, count as objects,
+    near_pix : float, pixel
+        and so do those within this distance of them; at least 1.
+
+    Returns
+    -------
+    Blocks
+        Of the box, as from `block_levels`.
+    """
+    objects = _NO_MASK if objmask is None else np.ascontiguousarray(objmask).view(np.uint8)
+    pulls = np.empty(-(-data.size // (_ROW_STEP * _COLUMN_STEP)) + sum(data.shape), np.float32)
+    pulls = pulls[: _pulls(data, variance, mask, box, pulls)]
+    if pulls.size:
+        sigma *= max(1.0, _SIGMA_OF_MAD * float(np.float32(median(pulls))))
+    dy = np.arange(int(near_pix) + 1)
+    widths = np.floor(np.sqrt(near_pix * near_pix - dy * dy)).astype(np.int64)
+    return _levels(data, variance, mask, objects, size, box, sigma, widths)
+
+
+def _levels(
+    data: Float32,
+    variance: Float32,
+    mask: npt.NDArray[np.uint16],
+    objects: npt.NDArray[np.uint8],
+    size: int,
+    box: tuple[int, int, int, int],
+    sigma: float,
+    widths: npt.NDArray[np.int64],
+) -> Blocks:
+    shape = (-(-(box[1] - box[0]) // size), -(-(box[3] - box[2]) // size))
+    made = Blocks(np.zeros(shape), np.zeros(shape, np.int64), np.zeros(shape, np.int64))
+    limit = np.float32(sigma * sigma)
+    _block_levels(data, variance, mask, objects, size, box, limit, widths, *made)
+    return made
 
 
 def usable_blocks(blocks: Blocks, pixels: int) -> tuple[npt.NDArray[np.bool_], float]:
@@ -226,16 +278,6 @@ def less_surface(
     return blocks._replace(level=np.where(blocks.clean > 0, blocks.level - away, 0.0))
 
 
-def bright_pixels(
-    data: Float32, variance: Float32, mask: npt.NDArray[np.uint16], sigma: float
-) -> npt.NDArray[np.uint8]:
-    """Return 1 where good pixels are above `sigma` times their noise, else 0; shape (ny, nx)."""
-    out = np.empty(data.shape, np.uint8)
-    flat = (plane.reshape(-1) for plane in (data, variance, mask, out))
-    _bright(np.float32(sigma * sigma), *flat)
-    return out
-
-
 def legendre_basis(
     coefficients: Float64 | None, shape: tuple[int, int], start: int, stop: int
 ) -> tuple[Float64, Float64]:
@@ -294,54 +336,129 @@ def _legendre(
 
 
 @kernel
-def _bright(limit, data, variance, mask, out):  # type: ignore[no-untyped-def]
-    for t in range(out.size):
-        x = data[t]
-        out[t] = (x > np.float32(0)) & (x * x > limit * variance[t])
-    for t in range(out.size):
-        out[t] = out[t] if mask[t] == 0 else np.uint8(0)
+def _pulls(data, variance, mask, box, out):  # type: ignore[no-untyped-def]
+    """Fill `out` with |data| over noise of a grid of good pixels; return their number."""
+    y0, y1, x0, x1 = box
+    n = 0
+    for y in range(y0, y1, _ROW_STEP):
+        row, spread, bits = data[y][x0:x1], variance[y][x0:x1], mask[y][x0:x1]
+        for t in range(0, row.size, _COLUMN_STEP):
+            pull = abs(row[t]) / np.sqrt(spread[t])
+            out[n] = pull  # written over by the next one if it is not usable
+            n += 1 if (bits[t] == 0) & (spread[t] > NONE) & (pull < INF) else 0
+    return n
 
 
 @kernel
-def _sums(data, variance, mask, objects, size, level, total, clean, covered):  # type: ignore[no-untyped-def]
-    """Add up deviations from `level` of the clean pixels of each block, and count them.
+def _noise(variance, mask, out):  # type: ignore[no-untyped-def]
+    """Copy the variances of good pixels; others have an infinite one."""
+    for t in range(out.size):
+        w = variance[t]
+        out[t] = w if mask[t] == 0 else INF
+
+
+@kernel
+def _bright(limit, data, noise, out):  # type: ignore[no-untyped-def]
+    """Set `out` to 1 where pixels have a square above `limit` variances, else 0."""
+    for t in range(data.size):
+        x = data[t]
+        out[t] = (x > NONE) & (x * x > limit * noise[t])
+
+
+@kernel
+def _paint(words, bright, y, widths, out):  # type: ignore[no-untyped-def]
+    """Set the rows of `out` around row `y`, which may lie outside, near the pixels of `bright`."""
+    nx, reach = out.shape[1], widths.size - 1
+    x = 0
+    while x < nx:
+        if x % 8 == 0 and words[x // 8] == 0:
+            x += 8
+            continue
+        if bright[x] == 0:
+            x += 1
+            continue
+        start = x
+        while x < nx and bright[x] != 0:
+            x += 1
+        for v in range(max(0, y - reach), min(out.shape[0], y + reach + 1)):
+            width = widths[abs(v - y)]
+            part = out[v][max(0, start - width) : min(nx, x + width)]
+            for t in range(part.size):
+                part[t] = 1
+
+
+@kernel
+def _limits(noise, over, hidden):  # type: ignore[no-untyped-def]
+    """Turn variances into the squares of the largest deviations; negative: not used.
+
+    Pixels that only objects hide are counted in `hidden`.
+    """
+    for t in range(noise.size):
+        w = noise[t] * np.float32(CLIP * CLIP)
+        w = w if w < INF else BAD
+        covers = np.int32(over[t]) != 0
+        good = w > NONE
+        hidden[t] += ONE if covers & good else NONE
+        w = w if good else BAD
+        noise[t] = BAD if covers else w
+
+
+@kernel
+def _deviations(row, limit, centre, part, count):  # type: ignore[no-untyped-def]
+    for t in range(centre.size):
+        d = row[t] - centre[t]
+        use = d * d <= limit[t]
+        part[t] += d if use else NONE
+        count[t] += ONE if use else NONE
+
+
+@kernel
+def _block_levels(  # type: ignore[no-untyped-def]
+    data, variance, mask, objects, size, box, bright_limit, widths, level, clean, covered
+):
+    """Fill `level`, `clean` and `covered`, a row of blocks at a time, while it is in the cache.
 
     Each column of a row of blocks is a SIMD lane, in single precision: deviations are small.
     """
-    ny, nx = data.shape
-    part, centre, limit = (
-        np.empty(nx, np.float32),
-        np.empty(nx, np.float32),
-        np.empty(nx, np.float32),
-    )
-    count, hidden = np.empty(nx, np.float32), np.empty(nx, np.float32)
+    y0, y1, x0, x1 = box
+    nx, reach = x1 - x0, widths.size - 1
+    lines = np.empty((4, nx), np.float32)
+    centre, part, count, hidden = lines[0], lines[1], lines[2], lines[3]
+    noise, near = np.empty((size + 2 * reach, nx), np.float32), np.empty((size, nx), np.uint8)
+    words = np.zeros(nx // 8 + 1, np.uint64)
+    bright = words.view(np.uint8)
     for i in range(level.shape[0]):
-        for x in range(nx):
-            centre[x] = level[i, x // size]
-        part[:] = 0
-        count[:] = 0
+        first, last = y0 + i * size, min(y0 + (i + 1) * size, y1)
+        for y in range(first, last):
+            if objects.size:
+                near[y - first] = objects[y][x0:x1]
+            else:
+                near[y - first] = 0
+        for y in range(max(y0, first - reach), min(y1, last + reach)):
+            own = noise[y - first + reach]
+            _noise(variance[y][x0:x1], mask[y][x0:x1], own)
+            if bright_limit > NONE:
+                _bright(bright_limit, data[y][x0:x1], own, bright)
+                _paint(words, bright, y - first, widths, near)
         hidden[:] = 0
-        for y in range(i * size, min((i + 1) * size, ny)):
-            row, spread, bits, over = data[y], variance[y], mask[y], objects[y]
-            for t in range(nx):
-                w = np.float32(CLIP * CLIP) * spread[t]
-                w = w if bits[t] == 0 else BAD
-                limit[t] = w if w > NONE else BAD
-            for t in range(nx):
-                w = limit[t]
-                covers = np.int32(over[t]) != 0
-                hidden[t] += ONE if covers & (w > NONE) else NONE
-                limit[t] = BAD if covers else w
-            for t in range(nx):
-                d = row[t] - centre[t]
-                use = d * d <= limit[t]
-                part[t] += d if use else NONE
-                count[t] += ONE if use else NONE
-        for j in range(level.shape[1]):
-            for t in range(j * size, min((j + 1) * size, nx)):
-                total[i, j] += part[t]
-                clean[i, j] += int(count[t])
-                covered[i, j] += int(hidden[t])
+        for k in range(2):
+            for j in range(level.shape[1]):
+                centre[j * size : min((j + 1) * size, nx)] = level[i, j]
+            part[:] = 0
+            count[:] = 0
+            for y in range(first, last):
+                limit = noise[y - first + reach]
+                if k == 0:
+                    _limits(limit, near[y - first], hidden)
+                _deviations(data[y][x0:x1], limit, centre, part, count)
+            for j in range(level.shape[1]):
+                total, n, over_n = 0.0, 0, 0
+                for t in range(j * size, min((j + 1) * size, nx)):
+                    total += part[t]
+                    n += int(count[t])
+                    over_n += int(hidden[t])
+                level[i, j] += total / max(n, 1)
+                clean[i, j], covered[i, j] = n, over_n
 
 
 @kernel

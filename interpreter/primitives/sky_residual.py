@@ -192,7 +192,7 @@ def settle(
     def one(n: int) -> tuple[float, str]:
         masked = grown.get(frames[n].root, frames[n])
         objects = masked.objmask if masked.has("objmask") else None
-        blocks = _blocks(outs[n], objects)
+        blocks = _blocks(outs[n], objects, whole)
         surface, why = None, ""
         if order:
             surface, why = _fitted(blocks, objects, outs[n], order)
@@ -200,7 +200,7 @@ def settle(
         if level and box != whole:
             algorithms.sky_subtract.subtract_surface(outs[n].data, surface, 0.0)
             surface = None
-            blocks = _blocks(outs[n], objects, tuple(slice(*edge) for edge in box))
+            blocks = _blocks(outs[n], objects, box)
         if level:
             blocks = algorithms.surface.less_surface(blocks, surface, BLOCK_PIX, outs[n].data.shape)
             usable, _ = algorithms.surface.usable_blocks(blocks, BLOCK_PIX * BLOCK_PIX)
@@ -224,30 +224,21 @@ def _masks(skies: Sequence[Frame]) -> dict[str, Frame]:
     return {sky.root: sky for sky in skies if sky.has("objmask")}
 
 
-def _blocks(
-    planes: Planes, objmask: Array | None, inside: tuple[slice, ...] | None = None
-) -> Blocks:
-    """Return the block levels of a frame, or of a part of it."""
+def _blocks(planes: Planes, objmask: Array | None, box: Box) -> Blocks:
+    """Return the block levels of a part of a frame without its objects and what is bright."""
     assert planes.variance is not None
     assert planes.mask is not None
-    given = (planes.data, planes.variance, planes.mask)
-    if inside is not None:
-        given = tuple(np.ascontiguousarray(plane[inside]) for plane in given)  # type: ignore[assignment]
-    data, variance, mask = given
-    hidden = _bright(data, variance, mask)
-    near = algorithms.morphology.dilate(hidden, _NEAR_PIX)
-    if objmask is not None:
-        near |= objmask if inside is None else objmask[inside]
-    return algorithms.surface.block_levels(data, variance, mask, near, BLOCK_PIX)
-
-
-def _bright(data: Array, variance: Array, mask: Array) -> Array:
-    """Return where light stands out of the noise, by the variance or more if it is larger."""
-    some = (slice(None, None, 5), slice(None, None, 3))
-    good = (mask[some] == 0) & (variance[some] > 0)
-    pulls = np.abs(data[some][good]) / np.sqrt(variance[some][good])
-    scale = max(1.0, 1.4826 * float(np.median(pulls))) if pulls.size else 1.0
-    return algorithms.surface.bright_pixels(data, variance, mask, _BRIGHT * scale)
+    (y0, y1), (x0, x1) = box
+    return algorithms.surface.dark_levels(
+        planes.data,
+        planes.variance,
+        planes.mask,
+        objmask,
+        BLOCK_PIX,
+        (y0, y1, x0, x1),
+        _BRIGHT,
+        _NEAR_PIX,
+    )
 
 
 def _fitted(

@@ -23,7 +23,7 @@ from f2yaml.interpreter.registry import Params, Reported, group
 from pydantic import Field, model_validator
 
 SAMPLE_BYTES = 10  # data, variance, mask
-BAND_BYTES = 8 << 20  # of samples per band and thread: they stay in the cache
+BAND_BYTES = 12 << 20  # of samples per band and thread: they stay in the last cache
 PHOTON_ROWS = 32  # of 2048: 65 000 pixels a frame, 0.01 on a slope
 
 
@@ -109,8 +109,8 @@ def combine_frames(
     first = frames[0]
     for frame in frames[1:]:
         require_same(first, frame, "shape", "unit", step="stack")
-    rules = _rules(params) | _levels(frames, params)
-    rules["photon"] = _photon(frames, params, rules.get("scale"))
+    rules = _rules(params) | _levels(frames, params, engine)
+    rules["photon"] = _photon(frames, params, rules.get("scale"), engine)
     ny, nx = first.shape
     out = Planes(
         engine.empty((ny, nx), np.float32),
@@ -149,38 +149,38 @@ def _rules(params: Combine) -> dict[str, Any]:
     }
 
 
-def _levels(frames: Sequence[Frame], params: Combine) -> dict[str, Any]:
+def _levels(frames: Sequence[Frame], params: Combine, engine: Engine) -> dict[str, Any]:
     """Return the factors or offsets that bring all frames to the level of the first."""
     if not (params.scale or params.zero) or len(frames) < 2:
         return {}
     step = max(1, frames[0].shape[0] // 256)  # 256 rows measure a level to 1e-3 of the pixel noise
-    rows = _every(frames, step)
-    data = np.concatenate([r.data for r in rows], axis=1)
-    masks = [r.mask for r in rows if r.mask is not None]
-    mask = np.concatenate(masks, axis=1) if len(masks) == len(rows) else None
+    data, _, mask = _every(frames, step, engine)[:3]
     mode: Literal["scale", "zero"] = "zero" if params.zero else "scale"
     return {mode: algorithms.normalize.normalization_factors(data, mask, mode=mode)}
 
 
-def _every(frames: Sequence[Frame], step: int) -> list[Planes]:
-    """Read one row in `step` of all frames, stacked; shape (n, 1, nx) each."""
+def _every(frames: Sequence[Frame], step: int, engine: Engine) -> Planes:
+    """Read one row in `step` of all frames, stacked; shape (n, rows, nx)."""
     chosen = range(step // 2, frames[0].shape[0], step)
-    return [stacked([measured_rows(frame, y, y + 1) for frame in frames]) for y in chosen]
+
+    def read(frame: Frame) -> Planes:
+        rows = [measured_rows(frame, y, y + 1) for y in chosen]
+        joined = [None if p[0] is None else np.concatenate(p) for p in zip(*rows, strict=True)]
+        return Planes(*joined)  # type: ignore[arg-type]
+
+    return stacked(engine.map(read, frames))
 
 
-def _photon(frames: Sequence[Frame], params: Combine, scale: Any) -> Array | None:
+def _photon(frames: Sequence[Frame], params: Combine, scale: Any, engine: Engine) -> Array | None:
     """Return the slopes of the frames' photon noise, where the rules ask for them."""
     wanted = params.reject_method == "varclip" or params.operation == "wtmean"
     if params.photon_noise == "sample" or not wanted or len(frames) < 2:
         return None
     step = max(1, frames[0].shape[0] // PHOTON_ROWS)
-    rows = _every(frames, step)
-    if any(r.variance is None for r in rows):
+    data, variance, mask = _every(frames, step, engine)[:3]
+    if variance is None:
         return None
-    data, variance = (np.concatenate([r[k] for r in rows], axis=1) for k in (0, 1))
-    masks = [r.mask for r in rows if r.mask is not None]
-    mask = np.concatenate(masks, axis=1) if len(masks) == len(rows) else None
-    return algorithms.normalize.photon_slopes(data, variance, mask, scale)
+    return algorithms.normalize.photon_slopes(data, variance, mask, scale, engine.map)
 
 
 class StackFrames(Combine):

@@ -41,6 +41,7 @@ class Combiner:
         self.weights, self.flag_share, self.out = weights, flag_share, out
         self.has_variance = "variance" in present
         self.has_mask = "mask" in present and out.mask is not None
+        self.counts = [exposures(frame) for frame in frames]
         self._free: list[tuple[Array, Array | None, Array | None, Array]] = []
 
     def work(self, band: tuple[int, int]) -> tuple[int, int]:
@@ -95,7 +96,7 @@ class Combiner:
             data,
             variance,
             mask,
-            depth=_depths(self.frames, coverages, data.shape),
+            depth=_depths(self.counts, coverages, data.shape),
             flag_share=flag_share,
             **self.rules,
         )
@@ -132,10 +133,9 @@ class Combiner:
 
 
 def _depths(
-    frames: Sequence[Frame], coverages: Sequence[Array | None], shape: tuple[int, ...]
+    counts: Sequence[int], coverages: Sequence[Array | None], shape: tuple[int, ...]
 ) -> Array | None:
     """Return the exposures behind each sample; None where all frames are single exposures."""
-    counts = [exposures(frame) for frame in frames]
     if max(counts) == 1 and all(coverage is None for coverage in coverages):
         return None
     made = np.empty(shape, np.uint16)
