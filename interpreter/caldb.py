@@ -14,46 +14,36 @@ import os
 import sqlite3
 import time
 import uuid
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, Literal, TypeAlias
-from urllib.parse import quote
 
 from f2yaml.interpreter.association import instrument_of, keys_of, processed_type
 from f2yaml.interpreter.config import database_file
+from f2yaml.interpreter.dbfile import (
+    begin,
+    check_file,
+    connect,
+    damaged,
+    make,
+    publish,
+    translate,
+)
 from f2yaml.interpreter.errors import BadInput, CalibrationDatabaseError, NotSupported
 from f2yaml.interpreter.f2.tags import tags_of
 from f2yaml.interpreter.headerio import read_headers
+from f2yaml.interpreter.leftovers import aside, identity, sweep
 
 State: TypeAlias = Literal["present", "missing", "altered"]
 
-LAYOUT: Final = 1
-_MAGIC: Final = b"SQLite format 3\x00"
-_APPLICATION: Final = int.from_bytes(b"F2YC", "big")
 _TIMEOUT_S: Final = 30.0
 #: Age of a change from which on a checksum is remembered.
 _SETTLED_NS: Final = 2_000_000_000
 _CHECKSUMS: Final[dict[tuple[Path, int, int, int], str]] = {}
 
-_TABLE: Final = """
-CREATE TABLE calibration (
-    id INTEGER PRIMARY KEY AUTOINCREMENT,
-    path TEXT NOT NULL UNIQUE,
-    name TEXT NOT NULL,
-    size INTEGER NOT NULL,
-    mtime_ns INTEGER NOT NULL,
-    sha256 TEXT NOT NULL,
-    type TEXT NOT NULL,
-    time TEXT,
-    keys TEXT NOT NULL,
-    mode TEXT NOT NULL,
-    origin TEXT NOT NULL,
-    entered TEXT NOT NULL
-) STRICT
-"""
 _COLUMNS: Final = "path, name, size, mtime_ns, sha256, type, time, keys, mode, origin, entered"
 _INSERT: Final = f"""
 INSERT INTO calibration ({_COLUMNS})
@@ -219,13 +209,15 @@ class CalibrationDatabase:
             The folder cannot be written, or another kind of file has that name.
         """
         database = cls(database_file(path), timeout_s=timeout_s)
+        sweep(database.path.parent)
         if not database.path.exists():
-            aside = database.path.with_name(f".{database.path.name}.{uuid.uuid4().hex}")
+            unique = database.path.with_name(f"{database.path.name}.{uuid.uuid4().hex[:8]}")
+            made = aside(unique)
             try:
                 database.path.parent.mkdir(parents=True, exist_ok=True)
-                aside.touch(exist_ok=False)  # fails with a plainer reason than SQLite's
-                _make(aside)
-                _publish(aside, database.path)
+                made.touch(exist_ok=False)  # fails with a plainer reason than SQLite's
+                make(made)
+                publish(made, database.path)
             except (OSError, sqlite3.Error) as error:
                 raise CalibrationDatabaseError(
                     f"calibration database {database.path} cannot be made: {error}",
@@ -233,7 +225,8 @@ class CalibrationDatabase:
                     "check the folder and your permission to write in it, or give another (-d)",
                 ) from error
             finally:
-                aside.unlink(missing_ok=True)
+                with suppress(OSError):  # such as a folder that is none
+                    made.unlink()
         return cls.open(database.path, timeout_s=timeout_s)
 
     @classmethod
@@ -250,7 +243,7 @@ class CalibrationDatabase:
             faults = [str(row[0]) for row in connection.execute("PRAGMA quick_check(1)")]
             connection.execute(f"SELECT {_COLUMNS} FROM calibration LIMIT 1")
         if faults != ["ok"]:
-            raise _damaged(database.path, faults[0])
+            raise damaged(database.path, faults[0])
         return database
 
     def require_writable(self) -> None:
@@ -268,9 +261,7 @@ class CalibrationDatabase:
         CalibrationDatabaseError
             The database cannot be written.
         """
-        entry = read_product(file, origin=origin, force=force)
-        self.enter(entry)
-        return entry
+        return register(file, [self], origin=origin, force=force)
 
     def enter(self, entry: Entry) -> None:
         """Write an entry; one of the same path is replaced."""
@@ -331,8 +322,10 @@ class CalibrationDatabase:
         path, name, size, mtime_ns, digest, caltype, taken, keys, mode, origin, entered = row
         try:
             parsed = json.loads(str(keys))
-        except json.JSONDecodeError as error:
-            raise _damaged(self.path, f"the match keys of {name} are unreadable") from error
+            if not isinstance(parsed, dict):
+                raise ValueError("they are no mapping")
+        except ValueError as error:
+            raise damaged(self.path, f"the match keys of {name} are unreadable") from error
         return Entry(
             path=self._absolute(str(path)),
             name=str(name),
@@ -350,136 +343,49 @@ class CalibrationDatabase:
     @contextmanager
     def _connection(self, *, write: bool) -> Iterator[sqlite3.Connection]:
         """Yield a connection inside one transaction, committed if nothing is raised."""
-        _check_file(self.path)
+        check_file(self.path)
         try:
-            with closing(_connect(self.path, self.timeout_s)) as connection:
-                connection.execute("BEGIN IMMEDIATE" if write else "BEGIN")
+            with closing(connect(self.path)) as connection:
+                begin(connection, self.path, self.timeout_s, write=write)
                 yield connection
                 connection.execute("COMMIT")
         except sqlite3.Error as error:
-            raise _translate(error, self.path, self.timeout_s, write=write) from error
+            raise translate(error, self.path, self.timeout_s, write=write) from error
+        except UnicodeDecodeError as error:  # in what SQLite quotes from it
+            raise damaged(self.path, "it holds text that is not UTF-8") from error
 
 
-def _connect(path: Path, timeout_s: float) -> sqlite3.Connection:
-    """Connect to an existing file, in a folder that may be read-only.
+def register(
+    file: Path,
+    databases: Sequence[CalibrationDatabase],
+    *,
+    origin: str,
+    force: bool = False,
+    check: Callable[[Entry], None] = lambda entry: None,
+) -> Entry:
+    """Enter a file in databases as it is, also if another process replaces it meanwhile.
 
-    A write-ahead log wants to make files beside the database. Where that is not allowed and no
-    log is there to be read, nobody can be writing and the file is read as it stands.
+    Whoever enters a file looks at it again afterwards: the last to do so enters the last content.
+
+    Parameters
+    ----------
+    file : Path
+    databases : sequence of CalibrationDatabase
+    origin, force
+        As in `read_product`.
+    check : callable
+        Raises if the entry is not what it should be; nothing is entered then.
+
+    Raises
+    ------
+    BadInput, NotSupported, CalibrationDatabaseError
+        As `CalibrationDatabase.add`.
     """
-    effective = os.access in os.supports_effective_ids
-    writable = os.access(path.parent, os.W_OK, effective_ids=effective)
-    frozen = not writable and not path.with_name(path.name + "-wal").exists()
-    options = "mode=ro&immutable=1" if frozen else "mode=rw"
-    connection = sqlite3.connect(
-        f"file:{quote(str(path))}?{options}", uri=True, timeout=timeout_s, isolation_level=None
-    )
-    connection.execute("PRAGMA synchronous = FULL")
-    return connection
-
-
-def _make(path: Path) -> None:
-    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
-        connection.execute(f"PRAGMA application_id = {_APPLICATION}")
-        connection.execute(f"PRAGMA user_version = {LAYOUT}")
-        connection.execute(_TABLE)
-        connection.execute("PRAGMA journal_mode = WAL")
-
-
-def _publish(aside: Path, path: Path) -> None:
-    """Give a finished file its name, unless another process was faster."""
-    try:
-        path.hardlink_to(aside)
-    except FileExistsError:
-        return
-    except OSError:  # a file system without hard links
-        if not path.exists():
-            aside.rename(path)
-
-
-def _check_file(path: Path) -> None:
-    """Refuse what is not a database of ours before SQLite may write to it."""
-    try:
-        with path.open("rb") as stream:
-            start = stream.read(100)
-    except FileNotFoundError as error:
-        raise CalibrationDatabaseError(
-            f"Unable to find calibration database file {path}",
-            "calibrations are looked up and registered in it",
-            "make it with `f2yaml caldb init`, or correct the path (configuration, -d)",
-        ) from error
-    except OSError as error:
-        raise CalibrationDatabaseError(
-            f"calibration database {path} cannot be read: {error.strerror}",
-            "calibrations are looked up in it",
-            "check the path and your permission to read it",
-        ) from error
-    if len(start) < 100 or not start.startswith(_MAGIC):
-        kind = "is empty" if not start else "is not an SQLite database, or its beginning is damaged"
-        raise _foreign(path, kind)
-    if int.from_bytes(start[68:72], "big") != _APPLICATION:
-        raise _foreign(path, f"is a database of {_maker(path)}")
-    layout = int.from_bytes(start[60:64], "big")
-    if layout != LAYOUT:
-        raise CalibrationDatabaseError(
-            f"calibration database {path} has layout {layout}, this f2yaml knows {LAYOUT}",
-            "it was made by another version of f2yaml",
-            "use that version, or another database (-d) and `f2yaml caldb add` the files again",
-        )
-
-
-def _maker(path: Path) -> str:
-    """Name the program that made a foreign SQLite file, by the tables it holds."""
-    try:
-        uri = f"file:{quote(str(path))}?mode=ro&immutable=1"
-        with closing(sqlite3.connect(uri, uri=True)) as connection:
-            found = connection.execute(
-                "SELECT count(*) FROM sqlite_master WHERE name IN ('diskfile', 'fulltextheader')"
-            ).fetchone()
-    except sqlite3.Error:  # damaged as well as foreign: nothing more to learn
-        return "another program"
-    return "DRAGONS" if found[0] == 2 else "another program"
-
-
-def _foreign(path: Path, kind: str) -> CalibrationDatabaseError:
-    return CalibrationDatabaseError(
-        f"{path} {kind}; it is not a calibration database of f2yaml",
-        "it is left as it is: what it holds may be needed",
-        "give another file (-d FILE, or the configuration) or move this one away, then "
-        "`f2yaml caldb init` and `f2yaml caldb add`",
-    )
-
-
-def _damaged(path: Path, detail: str) -> CalibrationDatabaseError:
-    return CalibrationDatabaseError(
-        f"calibration database {path} is damaged: {detail}",
-        "calibrations chosen from it could be the wrong ones; it is left as it is",
-        "move it away, then `f2yaml caldb init` and `f2yaml caldb add -k calibrations`: "
-        "the calibrations themselves are files of their own",
-    )
-
-
-def _translate(
-    error: sqlite3.Error, path: Path, timeout_s: float, *, write: bool
-) -> CalibrationDatabaseError:
-    """Return what an error of SQLite means to the user."""
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-        return CalibrationDatabaseError(
-            f"calibration database {path} is locked by another process",
-            f"it was still locked after {timeout_s:g} s",
-            "wait for the other run to finish, or end it",
-        )
-    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB) or "no such" in str(error):
-        return _damaged(path, str(error))
-    if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_CANTOPEN):
-        verb = "written" if write else "opened"
-        return CalibrationDatabaseError(
-            f"calibration database {path} cannot be {verb}: {error}",
-            "the file or its folder is read-only",
-            "ask for permission to write there, or store in another database (configuration, -d)",
-        )
-    return CalibrationDatabaseError(
-        f"calibration database {path} fails: {error}",
-        "the disk may be full or the file system may not support locks",
-        "check the disk; a database belongs on a local one",
-    )
+    while True:
+        seen = identity(file)
+        entry = read_product(file, origin=origin, force=force)
+        check(entry)
+        for database in databases:
+            database.enter(entry)
+        if identity(file) == seen:
+            return entry

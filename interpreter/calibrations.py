@@ -23,8 +23,14 @@ from f2yaml.interpreter.association import (
     preference,
     time_apart,
 )
-from f2yaml.interpreter.caldb import CalibrationDatabase, Entry, State, read_product
-from f2yaml.interpreter.config import Configuration
+from f2yaml.interpreter.caldb import (
+    CalibrationDatabase,
+    Entry,
+    State,
+    read_product,
+    register,
+)
+from f2yaml.interpreter.config import Configuration, DatabaseChoice
 from f2yaml.interpreter.errors import FrameMismatch, MissingCalibration, RequestError
 from f2yaml.interpreter.headers import Headers
 from f2yaml.schema.problems import did_you_mean
@@ -178,6 +184,11 @@ class Calibrations:
         """Return the service for a configuration, or for the built-in default without one."""
         return cls(config or Configuration.built_in(cwd), cwd, mode)
 
+    @property
+    def storing(self) -> tuple[DatabaseChoice, ...]:
+        """The databases that new calibrations are entered in."""
+        return tuple(choice for choice in self.configuration.databases if choice.store)
+
     def cache_path(self, caltype: str, name: str) -> Path:
         """Return where a new processed calibration of this name is kept."""
         return self.cwd / CACHE / caltype / name
@@ -280,17 +291,18 @@ class Calibrations:
             A database cannot be written.
         """
         _require_type(caltype)
-        entry = read_product(path, origin="f2yaml run")
-        if entry.type != caltype:
-            raise _wrong_type(path, caltype, entry.type)
-        stored = []
+
+        def check(entry: Entry) -> None:
+            if entry.type != caltype:
+                raise _wrong_type(path, caltype, entry.type)
+
         self._known.clear()
-        for choice in self.configuration.databases:
-            if choice.store:
-                make = CalibrationDatabase.create if choice.built_in else CalibrationDatabase.open
-                make(choice.path).enter(entry)
-                stored.append(choice.path)
-        return tuple(stored)
+        opened = [
+            (CalibrationDatabase.create if c.built_in else CalibrationDatabase.open)(c.path)
+            for c in self.storing
+        ]
+        register(path, opened, origin="f2yaml run", check=check)
+        return tuple(choice.path for choice in self.storing)
 
     def _candidate(self, frame: Keys, entry: Entry, database: Path) -> Candidate:
         verdicts = judge(frame, entry.keys, entry.type, mode=self.mode)

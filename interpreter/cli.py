@@ -8,10 +8,12 @@ from __future__ import annotations
 import argparse
 import gc
 import importlib
+import io
 import os
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import NoReturn
 
 from f2yaml.interpreter.terminal import printable
@@ -64,12 +66,57 @@ def build_parser(command: str | None) -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
     _start_fast()
+    _open_streams()
     try:
         signal.signal(signal.SIGTERM, _terminated)
-        return _main(argv)
+        status = _main(argv)
+        sys.stdout.flush()
     except KeyboardInterrupt:
         print("interrupted; products already written are complete", file=sys.stderr)
         return 130
+    except OSError as error:
+        return _not_printed(error)
+    return status
+
+
+def _open_streams() -> None:
+    """Give streams that were closed before the start (``>&-``) the null device.
+
+    The next file to be opened would else take their place, and get what is printed.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            stream = open(os.devnull, "w" if number else "r", encoding="utf-8")  # noqa: PTH123, SIM115
+            setattr(sys, name, stream)
+
+
+def _not_printed(error: OSError) -> int:
+    """Say that standard output cannot be written; any other error is raised again."""
+    broken = isinstance(error, BrokenPipeError)
+    if not broken and (error.filename is not None or not _stdout_fails()):
+        raise error
+    # Keep the interpreter from writing once more.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if broken:
+        return 0  # the reader of a pipe has seen enough
+    print(
+        f"f2yaml: standard output cannot be written: {error.strerror}\n"
+        "  why:  what was to be shown there is lost; products already written are complete\n"
+        "  fix:  free some space, or send the output elsewhere",
+        file=sys.stderr,
+    )
+    return 1
+
+
+def _stdout_fails() -> bool:
+    try:
+        sys.stdout.flush()
+        os.write(sys.stdout.fileno(), b"\n")  # where nothing is buffered, a flush tells nothing
+    except io.UnsupportedOperation:  # no file at all
+        return False
+    except OSError:
+        return True
+    return False
 
 
 def _start_fast() -> None:
@@ -150,10 +197,6 @@ def _run(arguments: argparse.Namespace) -> int:
             raise
         print(printable(error.render()), file=sys.stderr)
         return error.status
-    except BrokenPipeError:
-        # The reader of a pipe has seen enough; keep the interpreter from writing once more.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     except MemoryError:
         print(
             "f2yaml: the machine has no memory left\n"
@@ -163,6 +206,9 @@ def _run(arguments: argparse.Namespace) -> int:
         )
         return 1
     except Exception as error:
+        if isinstance(error, OSError):
+            with suppress(OSError):
+                return _not_printed(error)
         if arguments.debug:
             raise
         print(

@@ -6,7 +6,10 @@ are or whether a plane stays in memory.
 
 from __future__ import annotations
 
+import errno
 import itertools
+import math
+import os
 import shutil
 import tempfile
 import threading
@@ -17,7 +20,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
+from f2yaml.interpreter.errors import OutputError
 from f2yaml.interpreter.frame import Frame
+from f2yaml.interpreter.leftovers import mark
 from f2yaml.interpreter.memory import Pool
 from f2yaml.interpreter.pixels import (
     Array,
@@ -109,8 +114,18 @@ class Engine:
         if array is not None:
             return array
         path = self._scratch_file()
-        mapped = np.memmap(path, np.dtype(dtype), "w+", shape=tuple(shape))
-        path.unlink()  # the mapping keeps the pages; nothing is left behind
+        kind = np.dtype(dtype)
+        try:
+            _reserve(path, max(1, math.prod(shape) * kind.itemsize))
+            mapped = np.memmap(path, kind, "r+", shape=tuple(shape))
+        except OSError as error:
+            raise OutputError(
+                f"scratch files cannot be made in {path.parent.parent}: {error.strerror or error}",
+                "planes that exceed --max-memory are kept there while the run lasts",
+                "free some space, give a higher --max-memory, or another folder with --outdir",
+            ) from error
+        finally:
+            path.unlink(missing_ok=True)  # the mapping keeps the pages; nothing is left behind
         return mapped
 
     def settle(self, frame: Frame) -> Frame:
@@ -145,7 +160,7 @@ class Engine:
         with self._lock:
             if self._scratch is None:
                 self._scratch = Path(
-                    tempfile.mkdtemp(prefix=".f2yaml-scratch-", dir=self._scratch_parent)
+                    tempfile.mkdtemp(prefix=f".f2yaml-scratch-{mark()}-", dir=self._scratch_parent)
                 )
             return self._scratch / f"{next(self._numbers)}.planes"
 
@@ -155,6 +170,18 @@ class Engine:
         if self._scratch is not None:
             shutil.rmtree(self._scratch, ignore_errors=True)
             self._scratch = None
+
+
+def _reserve(path: Path, size: int) -> None:
+    """Make a file with all its blocks; a mapping that lacks one would end in a signal."""
+    with path.open("wb") as file:
+        try:
+            os.posix_fallocate(file.fileno(), 0, size)
+        except (AttributeError, OSError) as error:
+            unknown = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)
+            if isinstance(error, OSError) and error.errno not in unknown:
+                raise
+            file.truncate(size)  # a system or file system that cannot
 
 
 SERIAL = Engine()

@@ -6,10 +6,9 @@ Files are written aside, synced and renamed, so that a name never holds half a p
 
 from __future__ import annotations
 
-import bz2
 import errno
-import gzip
 import hashlib
+import math
 import os
 import re
 import warnings
@@ -20,11 +19,14 @@ from typing import Any
 
 import numpy as np
 from astropy.io import fits
+from astropy.utils.exceptions import AstropyUserWarning
 from f2yaml.interpreter import refcat as refcats
 from f2yaml.interpreter.algorithms.catalog import UNITS
 from f2yaml.interpreter.errors import BadInput, OutputError
 from f2yaml.interpreter.frame import Frame, HistoryRow, ProvenanceRow
+from f2yaml.interpreter.headerio import check_structure, is_packed, unpacked
 from f2yaml.interpreter.headers import Headers
+from f2yaml.interpreter.leftovers import aside
 from f2yaml.interpreter.pixels import (
     DTYPES,
     PLANES,
@@ -36,12 +38,13 @@ from f2yaml.interpreter.pixels import (
     Planes,
 )
 
-# A truncated file is an error here (`_plane`), not a warning.
+# A truncated file is an error here (`check_structure`), not a warning; and what astropy mends in a
+# header that can be read is told to nobody in the midst of progress.
 warnings.filterwarnings("ignore", "File may have been truncated")
+warnings.filterwarnings("ignore", category=AstropyUserWarning)
 
 #: Cards that FITS 4.0 (section 8.2) wants behind WCSAXES.
 _WORLD = re.compile(r"(CTYPE|CRVAL|CRPIX|CUNIT|CDELT|CD\d_|PC\d_)\d$")
-_OPENERS = {".bz2": bz2.decompress, ".gz": gzip.decompress}
 _EXTENSION = {
     "VAR": "variance",
     "DQ": "mask",
@@ -49,8 +52,19 @@ _EXTENSION = {
     "COVERAGE": "coverage",
     "SHARED": "shared",
 }
+_NAMES = """
+INSTRUME OBJECT OBSTYPE OBSCLASS OBSID DATALAB DATE-OBS UT TIME-OBS EXPTIME COADDS LNRS READMODE
+FILTER FILTER1 FILTER2 LYOT GRISM DECKER MOSPOS MASKNAME RA DEC POFFSET QOFFSET PA INPORT
+CTYPE1 CTYPE2 CRPIX1 CRPIX2 CRVAL1 CRVAL2 CD1_1 CD1_2 CD2_1 CD2_2 BUNIT BZERO BSCALE
+EXTNAME ORIGNAME PREPARE
+"""
+#: Keywords that say what a file is, and what is done with it; others may be odd.
+_DECISIVE = frozenset(_NAMES.split())
+#: Most pixels of a plane: 64 times those of the detector.
+_MAX_PIXELS = 1 << 28
 #: Planes that DRAGONS does not have, written behind those that it has.
 _OURS = ("COVERAGE", "SHARED")
+_TABLES = ("OBJCAT", "REFCAT", "HISTORY", "PROVENANCE", "SKYTABLE")
 
 
 def read_frame(path: Path) -> Frame:
@@ -61,7 +75,9 @@ def read_frame(path: Path) -> Frame:
     BadInput
         The file is missing, is no FITS file, is truncated, or has no image.
     """
-    content = _decompressed(path)
+    content = unpacked(path) if is_packed(path) else None
+    if content is None:
+        check_structure(path)
     try:
         with fits.open(path) if content is None else fits.HDUList.fromstring(content) as hdus:
             frame = _frame(path, hdus, in_memory=content is not None)
@@ -82,19 +98,44 @@ def check_layout(path: Path, headers: Headers) -> None:
         headers promise.
         Compressed files show it only when they are read.
     """
-    header = headers.sci
     try:
-        ny, nx = _shape(header, "data")
-        itemsize = abs(int(header["BITPIX"])) // 8
-        promised = len(headers.phu.tostring()) + len(header.tostring())  # checks each card, too
+        _shape(headers.sci, "data")
+        _scaling(headers.sci)
+        for header in (headers.phu, headers.sci):
+            _check_cards(header)
     except (ValueError, TypeError, KeyError, fits.VerifyError) as error:
         raise _bad(path, error) from error
-    if path.suffix in _OPENERS:
-        return
-    need = promised + ny * nx * itemsize
-    size = path.stat().st_size
-    if size < need:
-        raise _bad(path, ValueError(_truncated(size, need)))
+    if not is_packed(path):
+        check_structure(path)
+
+
+def _check_cards(header: fits.Header) -> None:
+    """Raise `ValueError` if a keyword that results hang on is broken, or contradicts itself."""
+    values: dict[str, Any] = {}
+    for card in header.cards:
+        key = card.keyword
+        if key not in _DECISIVE:
+            continue
+        try:
+            value = card.value
+        except (fits.VerifyError, ValueError) as error:
+            raise ValueError(f"its card {key} breaks the rules of FITS") from error
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ValueError(f"its {key} is {value:g}")
+        known = values.setdefault(key, value)
+        if known != value:
+            raise ValueError(f"{key} stands there twice, as {known} and as {value}")
+
+
+def _scaling(header: fits.Header) -> tuple[float, float]:
+    """Return what is added to stored pixels, and what they are multiplied by first."""
+    try:
+        zero, scale = float(header.get("BZERO", 0)), float(header.get("BSCALE", 1))
+    except (TypeError, ValueError) as error:
+        raise ValueError("its BZERO or BSCALE is no number") from error
+    if not (math.isfinite(zero) and math.isfinite(scale)) or scale == 0:
+        raise ValueError(f"BSCALE = {scale:g} and BZERO = {zero:g} leave nothing of its pixels")
+    return zero, scale
 
 
 def checksum(path: Path) -> str:
@@ -115,16 +156,6 @@ def _bad(path: Path, error: Exception) -> BadInput:
     )
 
 
-def _decompressed(path: Path) -> bytes | None:
-    opener = _OPENERS.get(path.suffix)
-    if opener is None:
-        return None
-    try:
-        return opener(path.read_bytes())
-    except (OSError, EOFError, ValueError) as error:
-        raise _bad(path, error) from error
-
-
 def _frame(path: Path, hdus: fits.HDUList, *, in_memory: bool) -> Frame:
     science = _science(path, hdus)
     planes: dict[str, Any] = {"data": _plane(path, science, "data", in_memory)}
@@ -133,8 +164,15 @@ def _frame(path: Path, hdus: fits.HDUList, *, in_memory: bool) -> Frame:
     history: tuple[HistoryRow, ...] = ()
     provenance: tuple[ProvenanceRow, ...] = ()
     skies: tuple[str, ...] | None = None
+    seen: set[str] = set()
     for hdu in hdus[1:]:
         name = str(hdu.header.get("EXTNAME", "")).strip().upper()
+        if name in seen:
+            raise ValueError(f"it has two extensions {name}")
+        if name in (*_EXTENSION, *_TABLES, "SCI"):
+            seen.add(name)
+        if name in _TABLES and not isinstance(hdu, fits.BinTableHDU):
+            raise ValueError(f"its extension {name} is no table")
         if name in _EXTENSION and isinstance(hdu, fits.ImageHDU):
             planes[_EXTENSION[name]] = _plane(path, hdu, _EXTENSION[name], in_memory)
         elif name == "OBJCAT":
@@ -190,6 +228,8 @@ def _shape(header: fits.Header, plane: str) -> tuple[int, ...]:
         shape = shape[1:]
     if len(shape) != 2 or min(shape) < 1:
         raise ValueError(f"its {plane} has axes {shape}, expected ny x nx")
+    if math.prod(shape) > _MAX_PIXELS:
+        raise ValueError(f"its {plane} has axes {shape}, more than any mosaic of F2")
     return shape
 
 
@@ -202,7 +242,7 @@ def _plane(path: Path, hdu: fits.ImageHDU, plane: str, in_memory: bool) -> Any:
     shape = _shape(header, plane)
     bitpix = int(header["BITPIX"])
     stored = {8: "|u1", 16: ">i2", 32: ">i4", -32: ">f4", -64: ">f8"}.get(bitpix)
-    zero, scale = float(header.get("BZERO", 0)), float(header.get("BSCALE", 1))
+    zero, scale = _scaling(header)
     unsigned = bitpix == 16 and zero == 32768 and scale == 1
     offset = int(hdu.fileinfo()["datLoc"]) if not in_memory else 0
     if not in_memory:
@@ -225,7 +265,8 @@ def _plane(path: Path, hdu: fits.ImageHDU, plane: str, in_memory: bool) -> Any:
     if plane == "data" and array.dtype.kind in "iu":
         array = np.array(array, dtype=array.dtype.newbyteorder("="))
     else:
-        array = np.array(array, dtype=wanted)
+        with np.errstate(over="ignore", invalid="ignore"):  # beyond float32 is infinite, so flagged
+            array = np.array(array, dtype=wanted)
     return array
 
 
@@ -256,7 +297,7 @@ def write_frame(frame: Frame, path: Path, planes: Sequence[str] | None = None) -
 @contextmanager
 def replaced(path: Path) -> Iterator[Path]:
     """Give a name to write under; sync it and rename it to `path` if the block succeeds."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
+    partial = aside(path)
     try:
         yield partial
         with partial.open("rb+") as file:

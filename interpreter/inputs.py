@@ -185,8 +185,17 @@ class _Expansion:
     def add_stdin(self) -> None:
         if self.stdin is None:
             self.fault("`-` is not possible here", "standard input is not read", "name the files")
+            return
+        why = "it is read as a list of files, one path a line"
+        try:
+            text = self.stdin.read(_MAX_LIST_BYTES + 1)
+        except UnicodeDecodeError:
+            self.fault("standard input is not text in UTF-8", why, "name the files instead")
+            return
+        if len(text) > _MAX_LIST_BYTES:
+            self.fault("standard input is too long for a list", why, "name the files instead")
         else:
-            self.add_lines(self.stdin.read(), "standard input", Path.cwd(), ())
+            self.add_lines(text, "standard input", Path.cwd(), ())
 
     def add_lines(self, text: str, name: str, base: Path, chain: tuple[Path, ...]) -> None:
         found = 0

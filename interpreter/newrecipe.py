@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -12,6 +11,7 @@ from typing import Any
 from f2yaml.interpreter import yamltext
 from f2yaml.interpreter.bind import SKIP, WRITE, bind_recipe
 from f2yaml.interpreter.flatcopy import flat_text, header
+from f2yaml.interpreter.leftovers import aside
 from f2yaml.interpreter.plan import CallStep, Setting
 from f2yaml.interpreter.registry import AnyPrimitive, find
 from f2yaml.interpreter.settings import Override, convert, convert_parameter
@@ -247,7 +247,7 @@ def write_recipe(path: Path, text: str, *, force: bool) -> None:
         raise RequestError(
             f"{path} exists", "what you wrote there would be lost", "give another name, or --force"
         )
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
+    partial = aside(path)
     try:
         partial.write_text(text, encoding="utf-8")
         partial.replace(path)

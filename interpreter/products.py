@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from f2yaml.interpreter.f2.names import final_name
 from f2yaml.interpreter.fits import cannot_write, replaced, write_frame
 from f2yaml.interpreter.frame import Frame
 from f2yaml.interpreter.headers import utc_now
+from f2yaml.interpreter.leftovers import Pending, aside, identity, noted, sweep
 from f2yaml.schema.modes import MEANING, worst
 from f2yaml.schema.recipe import Output, Write
 
@@ -46,6 +47,9 @@ class Writer:
         ``(type, name)`` -> where processed calibrations are kept; default calibrations/ in outdir.
     mode : str
         sq, ql or qa; goes into headers, and outside sq into the names of calibrations.
+    databases : sequence of (str, bool)
+        Where `store` records, and whether each is made if it is not there: noted for the next
+        command, should this process be killed in between.
     """
 
     outdir: Path
@@ -54,10 +58,14 @@ class Writer:
     store: Callable[[Path, str], object] | None = None
     cache: Callable[[str, str], Path] | None = None
     mode: str = "sq"
+    databases: Sequence[tuple[str, bool]] = ()
     written: list[Path] = field(default_factory=list)
 
     def check(self) -> None:
-        """Raise unless the folder can be written to; it is made if it does not exist."""
+        """Raise unless the folder can be written to; it is made if it does not exist.
+
+        What processes that were killed left half written in it is removed.
+        """
         if self.outdir.exists() and not self.outdir.is_dir():
             raise OutputError(
                 f"{self.outdir} is a file",
@@ -66,11 +74,14 @@ class Writer:
             )
         try:
             self.outdir.mkdir(parents=True, exist_ok=True)
-            probe = self.outdir / f".f2yaml-{os.getpid()}.probe"
+            probe = aside(self.outdir / "probe")
             probe.touch()
             probe.unlink()
         except OSError as error:
             raise cannot_write(self.outdir, error) from error
+        sweep(self.outdir)
+        for kind in CALIBRATIONS:
+            sweep(self.kept_at(kind, "any").parent)
 
     def check_names(self, outputs: Mapping[str, Output], frames: Sequence[Frame]) -> None:
         """Raise if a product of these inputs would be written over one of them."""
@@ -95,10 +106,11 @@ class Writer:
             for frame in named[stream]:
                 if output.store:
                     _require_usable(frame)
-                path = self._write(frame, output.planes)
                 kind = output.store or ""
                 if kind in CALIBRATIONS:
-                    self._cache(path, kind)
+                    path = self._calibration(frame, kind, output.planes)
+                else:
+                    path = self._write(frame, output.planes)
                 yield FileWritten(path, kind)
 
     def named(
@@ -188,21 +200,53 @@ class Writer:
             return self.cache(kind, name)
         return self.outdir / "calibrations" / kind / name
 
-    def _cache(self, path: Path, kind: str) -> None:
-        """Put a processed calibration under calibrations/ (the same file, linked) and store it."""
-        cached = self.kept_at(kind, path.name)
-        folder = cached.parent
+    def _calibration(self, frame: Frame, kind: str, planes: Sequence[str] | None) -> Path:
+        """Write a processed calibration, keep it under calibrations/ and store it."""
+        kept = self.kept_at(kind, frame.name)
+        with self._noted(self.path(frame.name), kept, kind):
+            path = self._write(frame, planes)
+            keep(path, kept)
+            if self.store is not None:
+                self.store(kept, kind)
+        return path
+
+    @contextmanager
+    def _noted(self, path: Path, kept: Path, kind: str) -> Iterator[None]:
+        """Note what is about to be done; a folder made for nothing but the note goes with it."""
+        made = [folder for folder in (kept.parent, *kept.parents[1:2]) if not folder.exists()]
+        places = str(path.absolute()), str(kept.absolute())
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise cannot_write(folder, error) from error
-        with replaced(cached) as partial:
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            with noted(Pending(*places, kind, self.databases, identity(path))):
+                yield
+        except BaseException as error:
+            with suppress(OSError):  # in use by now
+                for folder in made:
+                    folder.rmdir()
+            if isinstance(error, OSError):
+                raise cannot_write(kept.parent, error) from error
+            raise
+
+
+def keep(path: Path, kept: Path) -> None:
+    """Put a product where later runs look for it: the same file, linked.
+
+    Another run may replace the product meanwhile; what is kept then is what it made.
+
+    Raises
+    ------
+    OutputError
+        It cannot be put there.
+    """
+    seen = None
+    while seen is None or identity(path) != seen:
+        seen = identity(path)
+        with replaced(kept) as partial:
             try:
                 partial.hardlink_to(path.resolve())
             except OSError:  # another file system, or one without links: a copy serves as well
                 shutil.copyfile(path, partial)
-        if self.store is not None:
-            self.store(cached, kind)
+        partial.unlink(missing_ok=True)  # two names of one file stay two when one is to replace it
 
 
 def saved_as(frame: Frame, write: Write) -> Frame:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import TYPE_CHECKING, Final, Self, TextIO
@@ -111,7 +112,8 @@ class Progress:
         if text is not None:
             self._record(text)
             if not self.quiet and (self.verbose or not isinstance(event, FrameDone)):
-                self._console.print(text, markup=False, soft_wrap=True)
+                with suppress(OSError):  # what cannot be shown is no reason to lose a product
+                    self._console.print(text, markup=False, soft_wrap=True)
 
     def _text(self, event: Event) -> str | None:
         match event:

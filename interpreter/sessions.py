@@ -15,7 +15,7 @@ from f2yaml.interpreter.algorithms import compiling
 from f2yaml.interpreter.calibrations import Calibrations, user_calibrations
 from f2yaml.interpreter.config import load_config
 from f2yaml.interpreter.engine import GIB, Engine
-from f2yaml.interpreter.errors import F2Error, Problem, RequestError
+from f2yaml.interpreter.errors import BadInput, F2Error, Problem, RequestError
 from f2yaml.interpreter.events import Announced, Event, FileWritten, Noted, TableMade
 from f2yaml.interpreter.f2.tags import refuse_or_warn
 from f2yaml.interpreter.fits import check_layout
@@ -25,11 +25,13 @@ from f2yaml.interpreter.plan import Plan
 from f2yaml.interpreter.planning import bind
 from f2yaml.interpreter.products import Writer
 from f2yaml.interpreter.progress import Progress
+from f2yaml.interpreter.recovery import recover
 from f2yaml.interpreter.registry import Table
 from f2yaml.interpreter.resources import Finder
 from f2yaml.interpreter.run import execute
 from f2yaml.interpreter.settings import parse_overrides, parse_parameters
 from f2yaml.interpreter.sources import unread_frame
+from f2yaml.interpreter.terminal import printable
 from f2yaml.schema.compose import FlatRecipe
 
 
@@ -101,6 +103,7 @@ class Session:
                 frame = unread_frame(path.absolute())
                 check_layout(path.absolute(), frame.headers)
                 refuse_or_warn(frame.headers)  # what is merely odd, `prepare` notes
+                _check_identity(frame)
                 return frame
             except F2Error as error:
                 return error
@@ -125,6 +128,7 @@ class Session:
     def bind(self, recipe: FlatRecipe, frames: Sequence[Frame]) -> Plan:
         """Bind a recipe to the inputs, with the settings of the command line."""
         stores = any(output.store for output in recipe.outputs.values())
+        recover(Path.cwd(), lambda text: print(printable(f"note: {text}"), file=sys.stderr))
         self.calibrations.check(storing=stores)
         user = user_calibrations(self.args.user_cal, Path.cwd())
         return bind(
@@ -144,6 +148,7 @@ class Session:
             self.calibrations.store,
             self.calibrations.cache_path,
             self.calibrations.mode,
+            [(str(c.path.absolute()), c.built_in) for c in self.calibrations.storing],
         )
 
     def execute(self, plan: Plan) -> Outcome:
@@ -168,6 +173,23 @@ class Session:
             with compiling.told(lambda text: progress.show(Announced(text))):
                 execute(plan, engine, writer, listen)
         return outcome
+
+
+def _check_identity(frame: Frame) -> None:
+    """Refuse frames that the headers of products could not name, or place in time."""
+    if not frame.name.isascii():
+        raise BadInput(
+            f"the name {frame.name} holds letters beyond ASCII",
+            "the headers of its products name it, and they are ASCII",
+            "rename it",
+        )
+    if frame.describe("ut_datetime") is None:
+        raise BadInput(
+            f"{frame.name} has no usable date and time: DATE-OBS is "
+            f"{frame.phu.get('DATE-OBS', 'missing')}, UT {frame.phu.get('UT', 'missing')}",
+            "calibrations, sky frames and the meaning of LNRS go by them",
+            "repair DATE-OBS and UT, or take the file out of the list",
+        )
 
 
 def _inputs(plan: Plan) -> list[Path]:

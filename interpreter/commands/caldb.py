@@ -10,6 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from f2yaml.interpreter.terminal import printable
+
 if TYPE_CHECKING:
     from f2yaml.interpreter.caldb import CalibrationDatabase, Entry
     from f2yaml.interpreter.calibrations import Search
@@ -74,6 +76,10 @@ def run(args: argparse.Namespace) -> int:
         "list": _list,
         "explain": _explain,
     }
+    if args.action not in ("init", "config"):
+        from f2yaml.interpreter.recovery import recover
+
+        recover(Path.cwd(), lambda text: print(printable(f"note: {text}"), file=sys.stderr))
     actions[args.action](args, configuration)
     return 0
 
@@ -152,8 +158,13 @@ def _config(args: argparse.Namespace, configuration: Configuration) -> None:
 
 
 def _add(args: argparse.Namespace, configuration: Configuration) -> None:
-    from f2yaml.interpreter.caldb import CalibrationDatabase, read_product
-    from f2yaml.interpreter.errors import BadInput, F2Error, RequestError
+    from f2yaml.interpreter.caldb import CalibrationDatabase, register
+    from f2yaml.interpreter.errors import (
+        BadInput,
+        CalibrationDatabaseError,
+        F2Error,
+        RequestError,
+    )
 
     targets = [choice for choice in configuration.databases if choice.store]
     if not targets:
@@ -169,12 +180,12 @@ def _add(args: argparse.Namespace, configuration: Configuration) -> None:
     files, problems = _expand(args.paths, walk=args.walk)
     for file in files:
         try:
-            entry = read_product(file, origin="caldb add", force=args.force)
+            entry = register(file, databases, origin="caldb add", force=args.force)
+        except CalibrationDatabaseError:
+            raise  # the next file would fail as well
         except F2Error as error:
             problems += error.problems
             continue
-        for database in databases:
-            database.enter(entry)
         _say(args, f"Ingested {file} as {entry.type}")
     if problems:
         raise BadInput(problems=problems)

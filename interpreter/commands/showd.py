@@ -17,6 +17,7 @@ from f2yaml.interpreter.commands.tables import (
     write_json,
 )
 from f2yaml.interpreter.errors import BadInput
+from f2yaml.interpreter.terminal import printable
 from f2yaml.schema.problems import Problem, RequestError, did_you_mean
 
 if TYPE_CHECKING:
@@ -134,7 +135,7 @@ def _print(form: str, titles: list[str], rows: Sequence[Sequence[object]]) -> No
         shown = [[str(c) if isinstance(c, _Failed) else c for c in row] for row in rows]
         write_json([dict(zip(titles, row, strict=True)) for row in shown])
         return
-    texts = [[str(cell) for cell in row] for row in rows]
+    texts = [[_shown(str(cell)) for cell in row] for row in rows]
     if form == "csv":
         write_csv(titles, texts)
         return
@@ -145,6 +146,11 @@ def _print(form: str, titles: list[str], rows: Sequence[Sequence[object]]) -> No
     print(rule)
     for row in texts:
         print(_line(row, widths))
+
+
+def _shown(text: str) -> str:
+    """Return the text of a cell without what could steer a terminal or part its line."""
+    return printable(text).replace("\n", "\N{REPLACEMENT CHARACTER}")
 
 
 def _line(cells: Sequence[str], widths: Sequence[int]) -> str:

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TextIO
 
+from f2yaml.interpreter.leftovers import aside
 from f2yaml.interpreter.terminal import printable
 
 if TYPE_CHECKING:
@@ -140,7 +141,7 @@ def write_list(path: Path, lines: Sequence[str]) -> None:
     """
     from f2yaml.interpreter.errors import OutputError
 
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
+    partial = aside(path)
     try:
         try:
             partial.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from f2yaml.interpreter.errors import OutputError
+from f2yaml.interpreter.leftovers import aside, sweep
 
 _OTHER_FOLDER = "choose another folder with --out"
 
@@ -27,7 +28,7 @@ def written(path: Path) -> Iterator[IO[bytes]]:
     OutputError
         The file cannot be written; what was at `path` before is still there.
     """
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
+    partial = aside(path)
     try:
         with partial.open("wb") as file:
             yield file
@@ -70,3 +71,4 @@ def make_folder(out: Path) -> None:
         ) from error
     if not os.access(out, os.W_OK | os.X_OK):
         raise OutputError(f"{out} is read-only for you", "nothing can be written", _OTHER_FOLDER)
+    sweep(out)

@@ -104,7 +104,7 @@ def test_a_compressed_file_damaged_in_its_pixels(f2yaml: Program, tiny: Night, d
     plain.unlink()
     done = f2yaml("run", "--inputs", tiny.darks_5s[0], "bad.fits.bz2", cwd=desk, check=False)
     assert done.returncode == 1
-    assert "bad.fits.bz2 cannot be read as FITS: Invalid data stream" in done.stderr
+    assert "bad.fits.bz2 cannot be read: Invalid data stream" in done.stderr
     assert names(desk) == ["bad.fits.bz2"]
 
 
@@ -515,7 +515,7 @@ def test_inspection_goes_on_after_a_bad_file(f2yaml: Program, tiny: Night, desk:
         (["simulate", "tiny", "--out", "good.fits/x"], 1, ["cannot be made: Not a directory"]),
         (["simulate", "tiny", "--out", "x", "--jobs", "0"], 2, ["0 jobs were asked for"]),
         (["preview", "none.fits"], 1, ["none.fits does not exist"]),
-        (["preview", "text.fits"], 1, ["text.fits cannot be read as FITS"]),
+        (["preview", "text.fits"], 1, ["text.fits is not a FITS file"]),
         (["preview", "good.fits", "--size", "1"], 2, ["--size 1 is out of range"]),
         (["preview", "good.fits", "-o", "text.fits/x.png"], 1, ["cannot be written: Not a dir"]),
         (["preview", "good.fits", "-o", "good.fits"], 2, ["good.fits is the file to be shown"]),

@@ -150,9 +150,13 @@ def test_a_database_that_another_process_holds(
     process, folder = waiting
     out, err = process.communicate(timeout=60)
     assert (process.returncode, out) == (1, "")
+    locked = (
+        f"calibration database {folder}/calibrations/f2yaml.db is locked by another process "
+        f"({os.getpid()})\n"
+    )
     assert err == (
-        f"calibration database {folder}/calibrations/f2yaml.db is locked by another process\n"
+        f"waiting for up to 30 s: {locked}{locked}"
         "  why:  it was still locked after 30 s\n"
-        "  fix:  wait for the other run to finish, or end it\n"
+        "  fix:  wait for the other process to finish, or end it\n"
     )
     assert not list(folder.rglob("*.fits"))

@@ -99,7 +99,7 @@ def damaged(folder: Path) -> dict[str, Path]:
         ("phu_cut", "ends inside the primary header"),
         ("ext_cut", "ends inside the header of an extension"),
         ("no_extension", "has no image extension"),
-        ("bytes", "no ASCII character"),
+        ("bytes", "no printable ASCII character"),
         ("bz2_garbage", "cannot be read"),
         ("bz2_cut", "cannot be read|ends inside"),
         ("gz_garbage", "cannot be read"),

@@ -109,14 +109,14 @@ def test_a_broken_archive_is_refused(tmp_path: Path, ending: str) -> None:
     path = tmp_path / f"a.fits{ending}"
     pack = bz2.compress if ending == ".bz2" else gzip.compress
     path.write_bytes(pack(os.urandom(5000))[:2000])
-    with pytest.raises(BadInput, match="cannot be read as FITS"):
+    with pytest.raises(BadInput, match="cannot be read: "):
         read_frame(path)
 
 
 def test_text_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "notes.fits"
     path.write_text("not a picture\n" * 500)
-    with pytest.raises(BadInput, match="cannot be read as FITS"):
+    with pytest.raises(BadInput, match="is not a FITS file"):
         read_frame(path)
 
 
