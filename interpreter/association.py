@@ -14,6 +14,7 @@ from types import MappingProxyType
 from typing import Final, TypeAlias, assert_never
 
 from f2yaml.interpreter.f2.descriptors import describe
+from f2yaml.interpreter.f2.values import text
 from f2yaml.interpreter.headers import Headers
 from f2yaml.schema.modes import MODES
 
@@ -158,7 +159,7 @@ def applicable(tags: Set[str]) -> tuple[str, ...]:
 
 def instrument_of(headers: Headers) -> str:
     """Return INSTRUME in capitals; ``F2`` also for the early spelling ``Flam``."""
-    name = str(headers.phu.get("INSTRUME", "")).strip().upper()
+    name = (text(headers.phu, "INSTRUME") or "").strip().upper()
     return "F2" if name == "FLAM" else name
 
 
@@ -319,7 +320,7 @@ def _quality(headers: Headers) -> str | None:
 
     The descriptor says Undefined of a BAD frame with unknown constraints (section 3.1).
     """
-    if str(headers.phu.get("RAWGEMQA", "")).strip().upper() == "BAD":
+    if (text(headers.phu, "RAWGEMQA") or "").strip().upper() == "BAD":
         return "Fail"
     return _text(describe("qa_state", headers))
 
@@ -329,8 +330,8 @@ def _mode(headers: Headers) -> str:
 
     Products that say nothing are science quality: only quick-look products were ever marked.
     """
-    mode = str(headers.phu.get("PROCMODE", "")).strip().lower()
+    mode = (text(headers.phu, "PROCMODE") or "").strip().lower()
     if mode:
         return mode
-    label = str(headers.phu.get("DATALAB", "")).upper()
+    label = (text(headers.phu, "DATALAB") or "").upper()
     return next((m for m in ("ql", "qa") if f"-{m.upper()}-" in label), "sq")

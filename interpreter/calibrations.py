@@ -13,6 +13,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
+from f2yaml.interpreter.allowing import Allowed, check_behind, way_out
 from f2yaml.interpreter.association import (
     CALTYPES,
     Keys,
@@ -33,33 +34,42 @@ from f2yaml.interpreter.caldb import (
 from f2yaml.interpreter.config import Configuration, DatabaseChoice
 from f2yaml.interpreter.errors import FrameMismatch, MissingCalibration, RequestError
 from f2yaml.interpreter.headers import Headers
+from f2yaml.interpreter.homes import at_home
 from f2yaml.schema.problems import did_you_mean
 
 #: Folder, below the working one, that keeps processed calibrations.
 CACHE: Final = "calibrations"
 
-_USER_CRITERIA: Final = ("instrument", "exposure_time", "filter_name", "array_shape")
 _TITLES: Final = ("criterion", "frame", "calibration", "rule", "result")
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A calibration of the wanted type, with what each criterion says of it."""
+    """A calibration of the wanted type, with what each criterion says of it.
+
+    `allows` names the checks that the user sets aside.
+    """
 
     entry: Entry
     database: Path
     verdicts: tuple[Verdict, ...]
     apart: timedelta | None
+    allows: frozenset[str] = frozenset()
 
     @property
     def fits(self) -> bool:
-        """Whether every criterion is met."""
-        return all(verdict.passed for verdict in self.verdicts)
+        """Whether every criterion is met, or set aside."""
+        return not _refused(self.verdicts, self.allows)
 
     @property
     def failed(self) -> tuple[str, ...]:
         """Names of the criteria that are not met."""
         return tuple(verdict.criterion for verdict in self.verdicts if not verdict.passed)
+
+    @property
+    def rank(self) -> tuple[int, int]:
+        """Sort key: how many failed criteria count, then how many there are."""
+        return len(_refused(self.verdicts, self.allows)), len(self.failed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,13 +157,14 @@ class Found:
 
     `entry` is what the database holds, None for a file named by the user; `age_days` is the time
     between frame and calibration without sign, None if either time is unknown; `why` is one line
-    for plans and reports.
+    for plans and reports; `allowed` are the checks that failed and were set aside.
     """
 
     path: Path
     entry: Entry | None
     age_days: float | None
     why: str
+    allowed: tuple[Allowed, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,11 +178,14 @@ class Calibrations:
         Working folder; the cache is `calibrations/` in it.
     mode : str
         Mode of the reduction: sq, ql or qa.
+    allows : frozenset of str
+        Checks that the user sets aside (`f2yaml.interpreter.allowing`).
     """
 
     configuration: Configuration
     cwd: Path
     mode: str = "sq"
+    allows: frozenset[str] = frozenset()
     #: What databases were found to hold, by file and type: all frames of a run ask the same.
     _known: dict[tuple[Path, str], list[Entry]] = field(
         default_factory=dict, repr=False, compare=False
@@ -179,10 +193,15 @@ class Calibrations:
 
     @classmethod
     def from_config(
-        cls, config: Configuration | None, cwd: Path, *, mode: str = "sq"
+        cls,
+        config: Configuration | None,
+        cwd: Path,
+        *,
+        mode: str = "sq",
+        allows: frozenset[str] = frozenset(),
     ) -> Calibrations:
         """Return the service for a configuration, or for the built-in default without one."""
-        return cls(config or Configuration.built_in(cwd), cwd, mode)
+        return cls(config or Configuration.built_in(cwd), cwd, mode, allows)
 
     @property
     def storing(self) -> tuple[DatabaseChoice, ...]:
@@ -233,7 +252,7 @@ class Calibrations:
             seen.update(entry.path for entry in fresh)
             fresh.sort(key=lambda entry: preference(frame, entry.keys))
             ranked += [self._candidate(frame, e, choice.path) for e in fresh]
-        ranked.sort(key=lambda candidate: len(candidate.failed))
+        ranked.sort(key=lambda candidate: candidate.rank)
         return Search(headers.filename, caltype, tuple(asked), tuple(ranked))
 
     def find(
@@ -261,7 +280,7 @@ class Calibrations:
             A database cannot be used.
         """
         if user and caltype in user:
-            return check_user_cal(user[caltype], caltype, headers)
+            return self.named(user[caltype], caltype, headers)
         search = self.search(headers, caltype)
         chosen = search.chosen
         if chosen is None:
@@ -274,6 +293,29 @@ class Calibrations:
             entry=chosen.entry,
             age_days=_days(chosen.apart),
             why=f"{rank}, {gap}, from {chosen.database}",
+            allowed=_set_aside(chosen.entry.name, headers.filename, chosen.verdicts),
+        )
+
+    def named(
+        self,
+        path: Path,
+        caltype: str,
+        headers: Headers,
+        by: str = "--user-cal",
+        *,
+        but: tuple[str, ...] = (),
+    ) -> Found:
+        """Return a calibration that the user names, in the ways of `check_user_cal`.
+
+        Parameters
+        ----------
+        path, caltype, headers, but
+            As there.
+        by : str
+            How it is named, for messages.
+        """
+        return check_user_cal(
+            path, caltype, headers, named=by, mode=self.mode, allows=self.allows, but=but
         )
 
     def store(self, path: Path, caltype: str) -> tuple[Path, ...]:
@@ -308,12 +350,13 @@ class Calibrations:
         verdicts = judge(frame, entry.keys, entry.type, mode=self.mode)
         # Contents are compared only where the answer matters: a checksum reads the whole file.
         state: State
-        if all(verdict.passed for verdict in verdicts):
+        if not _refused(verdicts, self.allows):
             state = entry.state()
         else:
             state = "present" if entry.path.exists() else "missing"
         verdicts.append(Verdict("file", state == "present", "-", state, "present, unaltered"))
-        return Candidate(entry, database, tuple(verdicts), time_apart(frame, entry.keys))
+        apart = time_apart(frame, entry.keys)
+        return Candidate(entry, database, tuple(verdicts), apart, self.allows)
 
 
 def missing(search: Search) -> MissingCalibration:
@@ -325,19 +368,27 @@ def missing(search: Search) -> MissingCalibration:
         why += "\n".join(" " * 8 + line for line in search.table(failed_only=True).splitlines())
     else:
         why = f"{places} no {search.caltype}"
+    nearest = way_out(search.candidates[0].failed) if search.candidates else ""
     return MissingCalibration(
         f"no {search.caltype} fits {search.frame}",
         why,
         f"reduce a {word} that fits (`f2yaml run` on its raw frames), register one with "
-        f"`f2yaml caldb add FILE`, or name one: --user-cal {search.caltype}:FILE",
+        f"`f2yaml caldb add FILE`, or name one: --user-cal {search.caltype}:FILE"
+        + (f"; {nearest} would take {search.candidates[0].entry.name}" if nearest else ""),
     )
 
 
-def check_user_cal(path: Path, caltype: str, headers: Headers | None = None) -> Found:
-    """Return a calibration that the user names, if it can be one for this frame.
-
-    Only what would make the result wrong is compared: instrument, size of the array, exposure
-    time of a dark, filter of a flat. Age, read mode and quality are the user's decision.
+def check_user_cal(
+    path: Path,
+    caltype: str,
+    headers: Headers | None = None,
+    *,
+    named: str = "--user-cal",
+    mode: str = "sq",
+    allows: frozenset[str] = frozenset(),
+    but: tuple[str, ...] = (),
+) -> Found:
+    """Return a calibration that the user names, if it fits this frame as the rules want it.
 
     Parameters
     ----------
@@ -345,6 +396,14 @@ def check_user_cal(path: Path, caltype: str, headers: Headers | None = None) -> 
     caltype : str
     headers : Headers, optional
         Headers of the frame; without them only the kind of the file is checked.
+    named : str
+        How it was named, for messages.
+    mode : str
+        Mode of the reduction: sq, ql or qa.
+    allows : frozenset of str
+        Checks that the user sets aside.
+    but : tuple of str
+        Criteria that are left to others.
 
     Raises
     ------
@@ -359,29 +418,52 @@ def check_user_cal(path: Path, caltype: str, headers: Headers | None = None) -> 
     _require_type(caltype)
     if not path.is_file():
         raise RequestError(
-            f"--user-cal {caltype}:{path}: there is no such file",
+            f"{named} {caltype}:{path}: there is no such file",
             "it was to be used instead of the calibration database",
             "check the path",
         )
-    entry = read_product(path, origin="--user-cal", force=True)
+    entry = read_product(path, origin=named, force=True)
     if entry.type != caltype:
         raise _wrong_type(path, caltype, entry.type)
     if headers is None:
         return Found(path, None, None, "named by the user")
     frame = keys_of(headers)
-    verdicts = [v for v in judge(frame, entry.keys, caltype) if v.criterion in _USER_CRITERIA]
-    failed = [v for v in verdicts if not v.passed]
+    verdicts = [v for v in judge(frame, entry.keys, caltype, mode=mode) if v.criterion not in but]
+    failed = _refused(verdicts, allows)
     if failed:
+        way = way_out(v.criterion for v in failed)
         raise FrameMismatch(
             f"{path.name} does not fit {headers.filename}",
-            "; ".join(
-                f"{v.criterion} is {v.candidate_value}, the frame's {v.frame_value} ({v.rule})"
-                for v in failed
-            ),
-            f"give a {caltype} that fits, or leave --user-cal out to search the database",
+            "; ".join(map(_contrast, failed)),
+            f"give a {caltype} that fits, or leave {named} out to search the database"
+            + (f"; to use it all the same, say so: {way}" if way else ""),
         )
     apart = time_apart(frame, entry.keys)
-    return Found(path, None, _days(apart), f"named by the user, {describe_gap(apart)}".rstrip(", "))
+    why = f"named by the user, {describe_gap(apart)}".rstrip(", ")
+    allowed = _set_aside(path.name, headers.filename, verdicts)
+    return Found(path, None, _days(apart), why, allowed)
+
+
+def _refused(verdicts: Iterable[Verdict], allows: frozenset[str]) -> list[Verdict]:
+    """Return the verdicts that count against a calibration."""
+    return [v for v in verdicts if not v.passed and check_behind(v.criterion) not in allows]
+
+
+def _contrast(verdict: Verdict) -> str:
+    rule = f"{verdict.rule}: {verdict.note}" if verdict.note else verdict.rule
+    return (
+        f"{verdict.criterion} is {verdict.candidate_value}, the frame's {verdict.frame_value} "
+        f"({rule})"
+    )
+
+
+def _set_aside(file: str, frame: str, verdicts: Iterable[Verdict]) -> tuple[Allowed, ...]:
+    """Return what is set aside of a calibration that is taken although it fails."""
+    return tuple(
+        Allowed(check, file, f"{file} is taken for {frame}, though {_contrast(verdict)}")
+        for verdict in verdicts
+        if not verdict.passed and (check := check_behind(verdict.criterion)) is not None
+    )
 
 
 def user_calibrations(words: Iterable[str], cwd: Path) -> dict[str, Path]:
@@ -408,7 +490,7 @@ def user_calibrations(words: Iterable[str], cwd: Path) -> dict[str, Path]:
                 "only one can be used",
                 "leave one of them out",
             )
-        chosen[caltype] = cwd / Path(name).expanduser()
+        chosen[caltype] = cwd / at_home(name)
     return chosen
 
 

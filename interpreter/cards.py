@@ -100,6 +100,16 @@ class Cards:
         self._base, self._changes, self._whole = whole, {}, whole
 
     @property
+    def base(self) -> Header:
+        """The header that is changed."""
+        return self._base
+
+    @property
+    def changes(self) -> Mapping[str, Card]:
+        """New values by keyword, in the order in which they were set; None removes a card."""
+        return self._changes
+
+    @property
     def whole(self) -> Header:
         """The header with all changes made; not to be changed."""
         if self._whole is None:

@@ -6,6 +6,7 @@ Nothing heavy is imported here: each command imports what it needs when it runs.
 from __future__ import annotations
 
 import argparse
+import errno
 import gc
 import importlib
 import io
@@ -23,14 +24,17 @@ COMMANDS = {
     "plan": "what a run would do: steps, values, calibrations, files, memory and time",
     "validate": "check recipes, rules, scenarios and configuration",
     "schema": "JSON Schema of recipes, rules, scenarios and configuration, for editors",
-    "show": "a recipe, primitive, tag, descriptor or DQ bit; without a name, the catalogue",
+    "show": "a recipe, primitive, tag, DQ bit or product; without a name, the catalogue",
     "new": "start a recipe of your own from one there is",
     "typewalk": "walk folders and show each file's tags",
     "dataselect": "pick files by tags and by an expression on descriptors",
     "showd": "table of descriptor values",
     "caldb": "the calibration database",
+    "night": "reduce everything in a folder of raw frames",
     "simulate": "write a raw night with known truth",
     "preview": "a PNG of a product",
+    "report": "an HTML page of a product, or of all products in a folder; needs no network",
+    "replay": "run again what made a product, and say whether the pixels are the same",
     "compile": "compile the kernels now, not in the first run",
 }
 EPILOG = "Exit status: 0 done, 1 the reduction failed, 2 the request is wrong, 130 interrupted."
@@ -106,6 +110,24 @@ def _not_printed(error: OSError) -> int:
         file=sys.stderr,
     )
     return 1
+
+
+def _no_name(error: Exception) -> bool:
+    """Say that a name can be no file's, if that is what went wrong."""
+    long = isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG
+    if not (long or isinstance(error, UnicodeEncodeError)):
+        return False
+    name = error.filename if isinstance(error, OSError) else getattr(error, "object", "")
+    what = "File name too long" if long else "it is no text in UTF-8"
+    print(
+        printable(
+            f"f2yaml: {str(name)[:200]} cannot be used: {what}\n"
+            "  why:  no file can have this name, or no database hold it\n"
+            "  fix:  check the name"
+        ),
+        file=sys.stderr,
+    )
+    return True
 
 
 def _stdout_fails() -> bool:
@@ -209,6 +231,8 @@ def _run(arguments: argparse.Namespace) -> int:
         if isinstance(error, OSError):
             with suppress(OSError):
                 return _not_printed(error)
+        if _no_name(error):
+            return 1
         if arguments.debug:
             raise
         print(

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from f2yaml.interpreter.homes import at_home
 from f2yaml.schema.problems import Place, Problem, RequestError, did_you_mean
 
 #: Environment variable that names a configuration file.
@@ -82,7 +83,7 @@ def find_config(
     variable = environ.get(VARIABLE, "")
     for asked, origin in ((named, "--config"), (variable and Path(variable), f"${VARIABLE}")):
         if asked:
-            path = cwd / Path(asked).expanduser()
+            path = cwd / at_home(asked)
             if not path.is_file():
                 raise RequestError(
                     f"{origin} names {path}, which is not a file",
@@ -250,7 +251,7 @@ def _absolute(name: str, base: Path, environ: Mapping[str, str], place: Place | 
 
     text = re.sub(r"\$(?:\{(\w+)\}|(\w+))", value, name)
     try:
-        expanded = base / Path(text).expanduser()
+        expanded = base / at_home(text)
     except RuntimeError as error:
         raise RequestError(
             f"`{name}` begins with a home folder that does not exist",

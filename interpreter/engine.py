@@ -9,10 +9,12 @@ from __future__ import annotations
 import errno
 import itertools
 import math
+import mmap
 import os
 import shutil
 import tempfile
 import threading
+import weakref
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -39,6 +41,10 @@ T = TypeVar("T")
 R = TypeVar("R")
 GIB = 1 << 30
 BAND_BYTES = 48 << 20  # of input per band and thread
+#: Planes in memory, whatever is allowed: beyond it the system's cache of scratch files serves.
+KEPT_BYTES = 7 * GIB // 4
+#: What a process has in memory beyond planes before it lets go of pages of scratch files.
+SLACK_BYTES = 5 * GIB // 8
 
 
 class Engine:
@@ -49,7 +55,7 @@ class Engine:
     jobs : int
         Threads that `map` works in.
     max_memory : int
-        Bytes of planes kept in memory; beyond that, planes go to scratch files.
+        Bytes of planes kept in memory, up to `KEPT_BYTES`; others go to scratch files.
     scratch : Path, optional
         Folder for scratch files; default the system's temporary folder. Made when first used.
     band_rows : int, optional
@@ -64,11 +70,12 @@ class Engine:
         band_rows: int | None = None,
     ) -> None:
         self.jobs = max(1, jobs)
-        self.max_memory = max_memory
+        self.max_memory = min(max_memory, KEPT_BYTES)
         self.band_rows = band_rows
         self._scratch_parent = scratch
         self._scratch: Path | None = None
-        self._pool = Pool(max_memory)
+        self._pool = Pool(self.max_memory)
+        self._mapped: weakref.WeakSet[mmap.mmap] = weakref.WeakSet()
         self._lock = threading.Lock()
         self._numbers = itertools.count()
         #: Told the share done of a `map`, from any thread.
@@ -76,10 +83,17 @@ class Engine:
 
     # work -----------------------------------------------------------------------------------
     def bands(
-        self, rows: int, bytes_per_row: int, band_bytes: int = BAND_BYTES
+        self, rows: int, bytes_per_row: int, band_bytes: int = BAND_BYTES, least: int = 1
     ) -> list[tuple[int, int]]:
-        """Cut `rows` into bands whose inputs stay within a fixed share of memory."""
-        step = self.band_rows or max(1, min(rows, band_bytes // max(1, bytes_per_row)))
+        """Cut `rows` into bands whose inputs stay within a fixed share of memory.
+
+        Bands have `least` rows, though they take more than `band_bytes`, as long as those of all
+        threads take no more than an eighth of what planes may take: thin bands of many frames cost
+        more in calls than in work.
+        """
+        size = max(1, bytes_per_row)
+        least = min(least, self.max_memory // (8 * self.jobs * size))
+        step = self.band_rows or max(1, min(rows, max(band_bytes // size, least)))
         if not self.band_rows:
             step = min(step, max(1, -(-rows // (2 * self.jobs))))
         return [(start, min(start + step, rows)) for start in range(0, rows, step)]
@@ -87,7 +101,7 @@ class Engine:
     def map(self, function: Callable[[T], R], items: Iterable[T]) -> list[R]:
         """Apply `function` to each item, in threads; results in the order of the items."""
         work = list(items)
-        told = self._counted(function, len(work))
+        told = self._counted(self._trimmed(function), len(work))
         if self.jobs == 1 or len(work) < 2:
             return [told(item) for item in work]
         with ThreadPoolExecutor(min(self.jobs, len(work))) as pool:
@@ -107,7 +121,30 @@ class Engine:
 
         return counted
 
+    def _trimmed(self, function: Callable[[T], R]) -> Callable[[T], R]:
+        """Return the function; after it, pages of scratch files are let go if there are many."""
+        if not self._mapped:
+            return function
+
+        def trimmed(item: T) -> R:
+            made = function(item)
+            self.trim()
+            return made
+
+        return trimmed
+
     # memory ---------------------------------------------------------------------------------
+    def trim(self) -> None:
+        """Let go of the pages of scratch files where the process has too much in memory.
+
+        They stay in the system's cache of files, and come back when they are asked for.
+        """
+        if not self._mapped or _resident() < self.max_memory + SLACK_BYTES:
+            return
+        with self._lock:
+            for memory in list(self._mapped):
+                memory.madvise(mmap.MADV_DONTNEED)
+
     def empty(self, shape: Sequence[int], dtype: Any) -> Array:
         """Return an array to fill: in memory while there is room, else in a scratch file."""
         array = self._pool.empty(shape, dtype)
@@ -126,6 +163,9 @@ class Engine:
             ) from error
         finally:
             path.unlink(missing_ok=True)  # the mapping keeps the pages; nothing is left behind
+        if hasattr(mmap, "MADV_DONTNEED"):
+            with self._lock:
+                self._mapped.add(mapped._mmap)  # type: ignore[attr-defined]
         return mapped
 
     def settle(self, frame: Frame) -> Frame:
@@ -182,6 +222,15 @@ def _reserve(path: Path, size: int) -> None:
             if isinstance(error, OSError) and error.errno not in unknown:
                 raise
             file.truncate(size)  # a system or file system that cannot
+
+
+def _resident() -> int:
+    """Return the bytes that this process has in memory; 0 where that is not told."""
+    try:
+        pages = Path("/proc/self/statm").read_text(encoding="ascii").split()[1]
+    except OSError:
+        return 0
+    return int(pages) * mmap.PAGESIZE
 
 
 SERIAL = Engine()

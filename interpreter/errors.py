@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
+
 from f2yaml.schema.problems import F2Error, Problem, RecipeError, RequestError
 
 __all__ = [
+    "BadFrames",
     "BadInput",
     "CalibrationDatabaseError",
     "F2Error",
@@ -22,6 +25,32 @@ __all__ = [
 
 class BadInput(F2Error):
     """A file is missing, damaged, or not what it should be."""
+
+
+class BadFrames(BadInput):
+    """Frames of a list that a step refuses, each for itself: the others could do without them.
+
+    Parameters
+    ----------
+    by_frame : mapping
+        Problems by the name of the frame.
+    problems : iterable of Problem, optional
+        The same with places, as `at` gives them.
+    """
+
+    def __init__(
+        self,
+        by_frame: Mapping[str, Sequence[Problem]] | None = None,
+        *,
+        problems: Iterable[Problem] = (),
+    ) -> None:
+        self.by_frame = dict(by_frame or {})
+        each = [problem for found in self.by_frame.values() for problem in found]
+        super().__init__(problems=[*problems] or each)
+
+    def at(self, where: str) -> BadFrames:
+        """Return the same error with `where` filled in on the problems that name no place."""
+        return BadFrames(self.by_frame, problems=super().at(where).problems)
 
 
 class NotSupported(BadInput):

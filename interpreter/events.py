@@ -53,6 +53,16 @@ class StepFinished:
 
 
 @dataclass(frozen=True, slots=True)
+class Resumed:
+    """An earlier run had done the steps up to `number` of `steps`; `finished` is what it told."""
+
+    number: int
+    steps: int
+    name: str
+    finished: tuple[StepFinished, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Noted:
     """A permitted shortfall, for the summary and the header."""
 
@@ -94,6 +104,7 @@ Event = (
     | FrameDone
     | StepAdvanced
     | StepFinished
+    | Resumed
     | Noted
     | Announced
     | FileWritten

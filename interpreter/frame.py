@@ -13,6 +13,7 @@ from f2yaml.interpreter.algorithms.tan import Tan
 from f2yaml.interpreter.cards import Card, Cards
 from f2yaml.interpreter.errors import BadInput, FrameMismatch
 from f2yaml.interpreter.f2.names import with_suffix
+from f2yaml.interpreter.framerows import FrameRow
 from f2yaml.interpreter.headers import Headers
 from f2yaml.interpreter.packed import Packed
 from f2yaml.interpreter.pixels import (
@@ -25,6 +26,7 @@ from f2yaml.interpreter.pixels import (
     mapped,
     plane_of,
 )
+from f2yaml.interpreter.records import RunRecord
 from f2yaml.interpreter.wcs import cards_of, tan_of
 
 if TYPE_CHECKING:
@@ -73,6 +75,10 @@ class Frame:
         Roots of the frames that serve as its sky (DRAGONS' SKYTABLE).
     history, provenance : tuple
         Steps and files that made this frame.
+    runs : tuple of RunRecord
+        Runs before this one that made it.
+    members : tuple of FrameRow
+        The frames that a stack is made of.
     md5 : str
         Checksum of the file it was read from, empty for frames made here.
     """
@@ -86,6 +92,8 @@ class Frame:
     skies: tuple[str, ...] | None = None
     history: tuple[HistoryRow, ...] = ()
     provenance: tuple[ProvenanceRow, ...] = ()
+    runs: tuple[RunRecord, ...] = field(default=(), repr=False)
+    members: tuple[FrameRow, ...] = field(default=(), repr=False)
     md5: str = field(default="", repr=False)
 
     # planes ---------------------------------------------------------------------------------

@@ -92,6 +92,25 @@ def unpacked(path: Path) -> bytes:
         return b"".join(piece for unit in _units(path, stream) for piece in unit)
 
 
+def image_start(path: Path, headers: Headers) -> int | None:
+    """Return the byte at which the pixels of a plain raw file begin, None where it is not one.
+
+    A raw file is a primary header without data, then the extension that `headers` tell of.
+    """
+    if headers.phu.get("NAXIS") != 0:
+        return None
+    with path.open("rb") as file:
+        for header in (headers.phu, headers.sci):
+            begin = file.tell()
+            while block := file.read(BLOCK):
+                if any(block[at : at + _CARD] == _END for at in range(0, BLOCK, _CARD)):
+                    break
+            length = (len(header) + 1) * _CARD  # END is no card of astropy's
+            if -(-length // BLOCK) * BLOCK != file.tell() - begin:
+                return None
+        return file.tell()
+
+
 def is_packed(path: Path) -> bool:
     """Whether a regular file begins as those of gzip or bzip2 do."""
     _check_regular(path)
@@ -221,7 +240,7 @@ def _decompressed(plain: BinaryIO, start: bytes) -> BinaryIO:
 def _scan(path: Path, stream: BinaryIO) -> Headers:
     phu = _header(path, stream, first=True)
     assert phu is not None
-    if phu.get("SIMPLE") is not True:
+    if not _conforms(phu):
         raise _bad(path, "is not a FITS file", "SIMPLE is not T: it follows rules of its own")
     _skip_data(path, stream, phu)
     fallback: Header | None = None
@@ -243,6 +262,14 @@ def _scan(path: Path, stream: BinaryIO) -> Headers:
         "an F2 file keeps its pixels in the first extension",
         "unpack it first (funpack), if it is tile-compressed; else take it out of the list",
     )
+
+
+def _conforms(phu: Header) -> bool:
+    """Whether the file says that it keeps to the standard (SIMPLE is T)."""
+    try:
+        return phu.get("SIMPLE") is True
+    except (VerifyError, ValueError):
+        return False
 
 
 def _header(

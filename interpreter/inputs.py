@@ -13,9 +13,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TextIO
 
+from f2yaml.interpreter.homes import at_home
 from f2yaml.schema.problems import Problem, RequestError
 
 _MAX_LIST_BYTES = 16 * 1024 * 1024
+#: Lists inside each other, and lists taken in altogether.
+_MAX_NESTING = 20
+_MAX_LISTS = 1000
 
 
 def expand(
@@ -96,6 +100,7 @@ class _Expansion:
         self.paths: list[Path] = []
         self.problems: list[Problem] = []
         self.seen: dict[str, str] = {}
+        self.lists = 0
 
     def fault(self, what: str, why: str, fix: str, where: str | None = None) -> None:
         self.problems.append(Problem(what, why, fix, where))
@@ -110,7 +115,7 @@ class _Expansion:
             self.add_files(word, base, where)
 
     def add_files(self, word: str, base: Path | None, where: str) -> None:
-        path = _existing(Path(word).expanduser(), base)
+        path = _existing(at_home(word), base)
         if path is not None:
             self.keep(path, where)
             return
@@ -118,7 +123,7 @@ class _Expansion:
             place = f"named in {where}" if where else "it is listed as input"
             self.fault(f"{word} does not exist", place, "check name and folder")
             return
-        pattern = Path(word).expanduser()
+        pattern = at_home(word)
         matches = _matching(pattern)
         if not matches and base is not None and not pattern.is_absolute():
             matches = _matching(base / pattern)
@@ -151,7 +156,7 @@ class _Expansion:
         self.paths.append(path)
 
     def add_list(self, name: str, base: Path | None, chain: tuple[Path, ...], where: str) -> None:
-        given = Path(name).expanduser()
+        given = at_home(name)
         path = _existing(given, base, base_first=True)
         if path is None:
             place = f"@{name} stands in {where}" if where else f"@{name} stands for a list of files"
@@ -161,6 +166,16 @@ class _Expansion:
         if identity in chain:
             names = " -> ".join(p.name for p in (*chain[chain.index(identity) :], identity))
             self.fault(f"list {path} includes itself", names, "take one of these inclusions out")
+            return
+        if len(chain) >= _MAX_NESTING:
+            why = f"more than {_MAX_NESTING} lists inside each other"
+            self.fault(f"list {path} is nested too deep", why, "put the files into one list")
+            return
+        self.lists += 1
+        if self.lists > _MAX_LISTS:
+            if self.lists == _MAX_LISTS + 1:
+                why = "lists that name each other many times grow without limit"
+                self.fault(f"more than {_MAX_LISTS} lists", why, "put the files into one list")
             return
         text = self.list_text(path)
         if text is not None:
@@ -214,7 +229,7 @@ class _Expansion:
                     continue
             for word in words:
                 found += 1
-                if word.startswith("-") and word != "-" and not Path(word).exists():
+                if word.startswith("-") and word != "-" and _existing(Path(word), None) is None:
                     self.fault(
                         f"`{word}` is an option",
                         "a list of files holds files only",
@@ -242,5 +257,7 @@ def _existing(path: Path, base: Path | None, *, base_first: bool = False) -> Pat
 
 
 def _matching(pattern: Path) -> list[Path]:
+    if "\0" in str(pattern):
+        return []
     # Path.glob takes no absolute pattern.
     return [Path(match) for match in sorted(glob.glob(str(pattern), recursive=True))]  # noqa: PTH207

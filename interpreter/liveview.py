@@ -13,6 +13,7 @@ from f2yaml.interpreter.estimate import in_words, size_in_words
 from f2yaml.interpreter.events import (
     Event,
     FrameDone,
+    Resumed,
     RunStarted,
     StepAdvanced,
     StepFinished,
@@ -82,6 +83,9 @@ class LiveView:
         elif isinstance(event, StepFinished):
             self._active.pop(event.number, None)
             self._gone += self.weights.get(event.number, 0.0)
+        elif isinstance(event, Resumed):  # what an earlier run has done is none of this one's time
+            done = {step.number for step in event.finished}
+            self.weights = {n: w for n, w in self.weights.items() if n not in done}
 
     @property
     def elapsed(self) -> float:

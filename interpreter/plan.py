@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from f2yaml.interpreter.frame import Frame
 from f2yaml.interpreter.registry import AnyPrimitive, BetweenStreams, Params
@@ -13,6 +13,10 @@ from f2yaml.schema.compose import Condition, FlatRecipe, Ref
 from f2yaml.schema.predicate import evaluate
 from f2yaml.schema.problems import Place, RequestError
 from f2yaml.schema.recipe import Output, Write
+
+if TYPE_CHECKING:
+    from f2yaml.interpreter.admission import Skipped
+    from f2yaml.interpreter.allowing import Allowed
 
 F = TypeVar("F")
 
@@ -124,6 +128,12 @@ class Plan:
         Permitted shortfalls known before the start.
     mode : str
         sq, ql or qa (`f2yaml.schema.modes`).
+    skipped : tuple of Skipped
+        Files that were named and are left out as bad.
+    allows : frozenset of str
+        Checks that the user sets aside (`f2yaml.interpreter.allowing`).
+    allowed : tuple of Allowed
+        Those of them that failed, as far as headers tell.
     """
 
     recipe: FlatRecipe
@@ -133,6 +143,9 @@ class Plan:
     outputs: Mapping[str, Output]
     notes: tuple[str, ...] = ()
     mode: str = "sq"
+    skipped: tuple[Skipped, ...] = ()
+    allows: frozenset[str] = frozenset()
+    allowed: tuple[Allowed, ...] = ()
 
     @property
     def calls(self) -> tuple[CallStep, ...]:
@@ -168,6 +181,21 @@ class Course(Generic[F]):
         for name in [name for name in self.streams if name not in wanted]:
             self._past[name] = len(self.streams.pop(name))
 
+    @property
+    def decisions(self) -> Mapping[int, bool]:
+        """The conditions decided so far, by block."""
+        return self._decisions
+
+    def stand(
+        self,
+        streams: Mapping[str, tuple[F, ...]],
+        past: Mapping[str, int],
+        decisions: Mapping[int, bool],
+    ) -> None:
+        """Go to where an earlier course had come: its streams, sizes of others, and decisions."""
+        self.streams = dict(streams)
+        self._past, self._decisions = dict(past), dict(decisions)
+
     def takes(self, step: BoundStep) -> bool:
         """Whether the conditions of a step hold; a `when` is decided once, at its first step."""
         return all(self._decided(condition) for condition in step.conditions)
@@ -186,6 +214,28 @@ class Course(Generic[F]):
         """Raise `RequestError` where a requirement does not hold."""
         if not holds(step.condition, self.plan.parameters, self.counts):
             raise unmet(step, self.counts)
+
+
+def live(outputs: Iterable[str], left: Sequence[BoundStep]) -> set[str]:
+    """Return the streams whose frames are looked at before they are replaced.
+
+    Parameters
+    ----------
+    outputs : iterable of str
+        Streams that are read when all steps are done.
+    left : sequence of BoundStep
+        The steps to come.
+    """
+    wanted = set(outputs)
+    for step in reversed(left):
+        if not step.conditions:
+            match step:
+                case CallStep():
+                    wanted -= set(step.targets)
+                case PassStep():
+                    wanted.discard(step.target)
+        wanted |= set(step.reads)
+    return wanted
 
 
 def holds(

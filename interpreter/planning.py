@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import count
 
+from f2yaml.interpreter.admission import Skipped
 from f2yaml.interpreter.applies import check_applies
 from f2yaml.interpreter.bind import Binder, passed
 from f2yaml.interpreter.errors import F2Error, MissingCalibration, Problem
@@ -81,8 +82,9 @@ def bind(
     finder: Finder,
     overrides: Sequence[Override] = (),
     arguments: Mapping[str, str] | None = None,
+    skipped: Sequence[Skipped] = (),
 ) -> Plan:
-    """Bind a recipe to input frames.
+    """Bind a recipe to input frames; `skipped` are files that were left out before.
 
     Raises
     ------
@@ -111,11 +113,15 @@ def bind(
         steps=tuple(planner.steps),
         outputs=_outputs(recipe.outputs, planner.left_out),
         notes=(
+            *map(str, (*skipped, *finder.allowed)),
             *dict.fromkeys(planner.notes),
             *(f"{name} is left out, as {reason}" for name, reason in planner.left_out.items()),
             *_written_over(planner.steps),
         ),
         mode=finder.mode,
+        skipped=tuple(skipped),
+        allows=finder.allows,
+        allowed=finder.allowed,
     )
 
 

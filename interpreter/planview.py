@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -126,6 +127,8 @@ def as_data(plan: Plan, expected: Forecast, calibrations: Calibrations) -> dict[
             "scratch_bytes": expected.scratch,
             "basis": BASIS,
         },
+        "skipped": [asdict(item) for item in plan.skipped],
+        "allowed": [asdict(item) for item in plan.allowed],
         "notes": [*plan.notes, *expected.notes],
     }
 

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from f2yaml.interpreter.dq import DQ
+from f2yaml.interpreter.errors import BadInput
 from f2yaml.interpreter.fits import read_frame, replaced
 from f2yaml.interpreter.frame import Frame
 from f2yaml.interpreter.pixels import Array
 from PIL import Image, ImageDraw, ImageFont
 
 MARGIN = 46  # below the image, for colour bar and caption
+#: Flags of pixels that are left out of the picture: bad, hit, without data, not illuminated.
+_USELESS = DQ.BAD_PIXEL | DQ.COSMIC_RAY | DQ.NO_DATA | DQ.UNILLUMINATED
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +53,10 @@ def render(frame: Frame, *, size: int = 1024, circles: bool = False) -> Image.Im
     size : int
         Longest side of the image, pix.
     circles : bool
-        Mark the sources of the frame's table.
+        Mark the sources of the frame's table; sources are looked for where it has none.
     """
-    planes = frame.pixels.whole()
-    data = planes.data
-    good = np.ones(data.shape, bool) if planes.mask is None else (planes.mask & 0x59) == 0
+    data, mask = frame.data, frame.mask
+    good = np.ones(data.shape, bool) if mask is None else (mask & _USELESS) == 0
     factor = max(1, math.ceil(max(data.shape) / size))
     small, seen = _binned(data, good, factor)
     stretch = limits(small, seen)
@@ -63,14 +67,44 @@ def render(frame: Frame, *, size: int = 1024, circles: bool = False) -> Image.Im
     image.paste(Image.fromarray(rgb[::-1]), (0, 0))
     draw = ImageDraw.Draw(image)
     height = rgb.shape[0]
-    if circles and frame.objcat is not None:
-        for x, y in zip(frame.objcat["X_IMAGE"], frame.objcat["Y_IMAGE"], strict=True):
-            cx, cy = (x - 1) / factor, height - 1 - (y - 1) / factor
-            draw.ellipse((cx - 6, cy - 6, cx + 6, cy + 6), outline=(240, 170, 40))
-    _scale_bar(draw, frame, factor, height)
-    _compass(draw, frame, rgb.shape[1])
+    for x, y in _sources(frame) if circles else ():
+        cx, cy = (x + 0.5) / factor - 0.5, height - 0.5 - (y + 0.5) / factor
+        draw.ellipse((cx - 6, cy - 6, cx + 6, cy + 6), outline=(240, 170, 40))
+    if _has_coordinates(frame):
+        _scale_bar(draw, frame, factor, height)
+        _compass(draw, frame, rgb.shape[1])
     _colour_bar(image, draw, stretch, frame, height)
     return image
+
+
+def _sources(frame: Frame) -> Iterator[tuple[float, float]]:
+    """Return the pixels (x, y, from 0) of the sources of a frame.
+
+    Raises
+    ------
+    BadInput
+        It has no table of them, and they cannot be looked for.
+    """
+    table = frame.objcat
+    if table is None:
+        if not _has_coordinates(frame) or not frame.has("variance"):
+            raise BadInput(
+                f"{frame.name} has no table of sources",
+                "they are looked for where there is none, which takes coordinates and a variance",
+                "leave --circles out, or take a product of a reduction",
+            )
+        from f2yaml.interpreter.primitives.sources import DetectSources, detect_sources
+
+        table = detect_sources(frame, DetectSources()).objcat
+        assert table is not None
+    return zip(table["X_IMAGE"] - 1.0, table["Y_IMAGE"] - 1.0, strict=True)
+
+
+def _has_coordinates(frame: Frame) -> bool:
+    try:
+        return frame.wcs is not None
+    except BadInput:
+        return False
 
 
 def _binned(data: Array, good: Array, factor: int) -> tuple[Array, Array]:
@@ -93,7 +127,8 @@ def _scale_bar(draw: ImageDraw.ImageDraw, frame: Frame, factor: int, height: int
     x, y = 20, height - 24
     draw.line((x, y, x + length / scale, y), fill=(255, 255, 255), width=2)
     text = f'{length}"' if length < 60 else "1'"
-    draw.text((x, y - 20), text, fill=(255, 255, 255), font=_font(14))
+    middle = x + length / scale / 2
+    draw.text((middle, y - 11), text, fill=(255, 255, 255), font=_font(14), anchor="mm")
 
 
 def _compass(draw: ImageDraw.ImageDraw, frame: Frame, width: int) -> None:
@@ -134,7 +169,8 @@ def _colour_bar(
         font=font,
         anchor="ra",
     )
-    caption = f"{frame.name}   {frame.describe('filter_name', pretty=True)}"
+    words = frame.name, frame.phu.get("OBJECT"), frame.describe("filter_name", pretty=True)
+    caption = "   ".join(str(word) for word in words if word)
     draw.text((image.width - 20, height + 12), caption, fill=ink, font=font, anchor="ra")
 
 

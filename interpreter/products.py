@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
+from f2yaml.interpreter.allowing import in_ascii, record_cards
 from f2yaml.interpreter.dq import DQ
 from f2yaml.interpreter.errors import BadInput, OutputError, RequestError
 from f2yaml.interpreter.events import FileWritten
@@ -17,6 +18,7 @@ from f2yaml.interpreter.fits import cannot_write, replaced, write_frame
 from f2yaml.interpreter.frame import Frame
 from f2yaml.interpreter.headers import utc_now
 from f2yaml.interpreter.leftovers import Pending, aside, identity, noted, sweep
+from f2yaml.interpreter.records import Recorder
 from f2yaml.schema.modes import MEANING, worst
 from f2yaml.schema.recipe import Output, Write
 
@@ -50,6 +52,10 @@ class Writer:
     databases : sequence of (str, bool)
         Where `store` records, and whether each is made if it is not there: noted for the next
         command, should this process be killed in between.
+    recorder : Recorder, optional
+        What is written beside the pixels of the run that makes them.
+    skipped, allowed : sequence of str
+        Files that were left out, and checks that were set aside: cards of every product.
     """
 
     outdir: Path
@@ -59,7 +65,10 @@ class Writer:
     cache: Callable[[str, str], Path] | None = None
     mode: str = "sq"
     databases: Sequence[tuple[str, bool]] = ()
+    skipped: Sequence[str] = ()
+    allowed: Sequence[str] = ()
     written: list[Path] = field(default_factory=list)
+    recorder: Recorder | None = field(default=None, kw_only=True)
 
     def check(self) -> None:
         """Raise unless the folder can be written to; it is made if it does not exist.
@@ -167,13 +176,20 @@ class Writer:
         if notes:
             header = made.phu.copy()
             for note in notes:
-                header.add_comment(note)
+                header.add_comment(in_ascii(note))
             made = replace(made, phu=header)
         return made
 
     def _write(self, frame: Frame, planes: Sequence[str] | None) -> Path:
         path = self.path(frame.name)
-        write_frame(frame, path, planes)
+        if self.recorder is not None:
+            record = self.recorder.now()
+            name = record.fact("run", "recipe")
+            frame = replace(frame, runs=(*frame.runs, record)).with_cards(
+                phu={"RECIPE": (name, "Recipe, see the extension RECIPE")}
+            )
+        cards = record_cards(frame.phu, self.skipped, self.allowed)
+        write_frame(frame.with_cards(phu=cards), path, planes)
         self.written.append(path)
         return path
 

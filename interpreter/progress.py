@@ -17,6 +17,7 @@ from f2yaml.interpreter.events import (
     FileWritten,
     FrameDone,
     Noted,
+    Resumed,
     RunFinished,
     RunStarted,
     StepAdvanced,
@@ -126,6 +127,8 @@ class Progress:
                     f"{event.seconds:7.2f} s   {event.health}"
                 )
                 return line.rstrip()
+            case Resumed():
+                return f"resumed after step {event.number} of {event.steps}, {event.name}"
             case Noted():
                 return f"note: {event.text}"
             case Announced():

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from f2yaml.interpreter.allowing import Allowed
 from f2yaml.interpreter.errors import F2Error, MissingCalibration, Problem, RequestError
 from f2yaml.interpreter.frame import Frame
+from f2yaml.interpreter.homes import at_home
 from f2yaml.interpreter.plan import Provided
 from f2yaml.interpreter.pointing import repaired
 from f2yaml.interpreter.refcat import check_catalogue
@@ -47,7 +49,7 @@ KINDS: Mapping[str, Kind] = {
 }
 #: Those that are tables; all others are frames.
 TABLES = frozenset({"refcat"})
-FROM_RUNNER = frozenset({"engine", "mode"})
+FROM_RUNNER = frozenset({"engine", "mode", "allows"})
 #: Those that follow from the headers of all inputs: (frames, params) -> value by root.
 DERIVED: Mapping[str, Callable[[Sequence[Frame], Any], Mapping[str, Any]]] = {
     "pointing": lambda frames, params: repaired(
@@ -74,12 +76,24 @@ class Finder:
         Files named with ``--user-cal``.
     mode : str
         sq, ql or qa; what a missing calibration means depends on it.
+    allows : frozenset of str
+        Checks that the user sets aside; `allowed` is what that was needed for.
     """
 
     calibrations: Calibrations
     user: Mapping[str, Path]
     mode: str = "sq"
+    allows: frozenset[str] = frozenset()
+    _allowed: dict[tuple[str, str], list[Allowed]] = field(default_factory=dict)
     _cache: dict[tuple[str, str], Any] = field(default_factory=dict)
+
+    @property
+    def allowed(self) -> tuple[Allowed, ...]:
+        """Return each check that failed and was set aside, once for a calibration."""
+        return tuple(
+            replace(first, text=f"{first.text}; so for {len(more)} other frames") if more else first
+            for first, *more in self._allowed.values()
+        )
 
     def provide(
         self, primitive: AnyPrimitive, params: Params, frames: Sequence[Frame]
@@ -107,7 +121,7 @@ class Finder:
         kind = KINDS[name]
         named = getattr(params, kind.parameter, None)
         if isinstance(named, str) and named != "default":
-            path = Path(named).expanduser()
+            path = at_home(named)
             if not path.is_file():
                 raise RequestError(
                     f"{kind.parameter} names {path}, which is not a file",
@@ -116,12 +130,32 @@ class Finder:
                 )
             if name in TABLES:
                 check_catalogue(path, frames, getattr(params, "magnitude", None))
+            elif kind.required:
+                self._check_named(path, kind, params, frames)
             roots = {frame.root: path.absolute() for frame in frames}
             why = {frame.root: f"named by parameter {kind.parameter}" for frame in frames}
             return Provided(kind.caltype or "file", roots, why), []
         if not kind.caltype or (kind.parameter == "static_bpm" and named is None):
             return None, []
         return self._from_database(kind, frames)
+
+    def _check_named(self, path: Path, kind: Kind, params: Params, frames: Sequence[Frame]) -> None:
+        """Hold a calibration that a parameter names against the rules, frame by frame.
+
+        Exposure times are left to a step that has a tolerance of its own.
+        """
+        but = ("exposure_time",) if hasattr(params, "exptime_tolerance") else ()
+        for frame in frames:
+            found = self.calibrations.named(
+                path, kind.caltype, frame.headers, kind.parameter, but=but
+            )
+            self._note(found.allowed)
+
+    def _note(self, allowed: Sequence[Allowed]) -> None:
+        for item in allowed:
+            known = self._allowed.setdefault((item.check, item.file), [])
+            if item not in known:
+                known.append(item)
 
     def _from_database(
         self, kind: Kind, frames: Sequence[Frame]
@@ -143,6 +177,7 @@ class Finder:
                 if kind.required:
                     problems += answer.problems
                 continue
+            self._note(answer.allowed)
             by_root[frame.root] = answer.path
             why[frame.root] = answer.why
         return Provided(kind.caltype, by_root, why), problems

@@ -27,6 +27,7 @@ from f2yaml.interpreter.events import (
 from f2yaml.interpreter.fits import checksum, read_frame
 from f2yaml.interpreter.frame import Frame, HistoryRow, ProvenanceRow
 from f2yaml.interpreter.headers import utc_now
+from f2yaml.interpreter.keeper import Keeper
 from f2yaml.interpreter.pixels import OnDisk, Recent
 from f2yaml.interpreter.plan import CallStep, Course, PassStep, Plan, RequireStep
 from f2yaml.interpreter.products import Writer
@@ -61,6 +62,11 @@ class Calibrations:
             self._tables[path] = read_catalogue(path)
         return self._tables[path]
 
+    def md5(self, path: Path) -> str:
+        """Return the checksum of the file of a resource."""
+        known = self._frames.get(path) or self._tables.get(path)
+        return known.md5 if known is not None else checksum(path)
+
     def of(self, step: CallStep, frame: Frame) -> dict[str, Resource]:
         """Return the resources of a step for one frame."""
         found: dict[str, Resource] = {}
@@ -79,6 +85,7 @@ class Execution(Course[Frame]):
     writer: Writer
     calibrations: Calibrations = field(default_factory=Calibrations)
     notes: list[str] = field(default_factory=list)
+    keeper: Keeper = field(default_factory=Keeper)
     _opened: dict[Path, Frame] = field(default_factory=dict)
 
     def events(self) -> Iterator[Event]:
@@ -88,7 +95,8 @@ class Execution(Course[Frame]):
         self.streams["main"] = self.plan.inputs
         yield RunStarted(self.plan.recipe.name, len(self.plan.calls), len(self.plan.inputs))
         yield from (Noted(note) for note in self.plan.notes)
-        steps = list(self.plan.steps)
+        yield from self.keeper.begin(self)
+        steps = list(self.plan.steps)[self.keeper.done :]
         while steps:
             step = steps.pop(0)
             if not self.takes(step):
@@ -107,7 +115,10 @@ class Execution(Course[Frame]):
                     assert_never(step)
             if any(isinstance(left, CallStep) for left in steps):
                 self.forget(steps)
+            if isinstance(step, CallStep):
+                yield from self.keeper.after(steps)
         yield from self.writer.products(self.plan.outputs, self.streams, self.notes)
+        self.keeper.end()
         yield RunFinished(time.monotonic() - begun)
 
     # steps ----------------------------------------------------------------------------------
@@ -129,6 +140,7 @@ class Execution(Course[Frame]):
             for link in chain:
                 yield StepStarted(link.number, link.primitive.name, len(frames))
             made = yield from self._per_frame(chain, frames)
+            self.keeper.chained(chain, frames, made)
             self.streams[chain[-1].targets[0]] = made
             seconds = (time.monotonic() - begun) / len(chain)
             for link in chain:
@@ -168,7 +180,7 @@ class Execution(Course[Frame]):
 
     def _own(self, step: CallStep, frame: Frame | None = None) -> dict[str, Any]:
         """Return what a step asks of the run itself, and what headers say of a frame."""
-        offered = {"engine": self.engine, "mode": self.plan.mode}
+        offered = {"engine": self.engine, "mode": self.plan.mode, "allows": self.plan.allows}
         own = {name: offered[name] for name in step.primitive.resources if name in FROM_RUNNER}
         if frame is not None:
             own |= {n: v[frame.root] for n, v in step.derived.items() if frame.root in v}
@@ -230,6 +242,8 @@ class Execution(Course[Frame]):
             cards["ORIGNAME"] = (frame.name, "Original filename prior to processing")
         cards["GEM-TLM"] = (stop, "UT last modification")
         args = {"suffix": primitive.suffix, **step.params.model_dump(mode="json")}
+        if self.plan.allows and "allows" in primitive.resources:
+            args["allows"] = sorted(self.plan.allows)
         row = HistoryRow(primitive.name, json.dumps(args, sort_keys=True), start, stop)
         added = tuple(
             ProvenanceRow(stop, resource.name, resource.md5, primitive.name)
@@ -243,6 +257,14 @@ class Execution(Course[Frame]):
             provenance=(*frame.provenance, *fresh),
         )
 
+    def again(self, chain: list[CallStep], frame: Frame) -> Frame:
+        """Do steps on an input that an earlier run has done, as lazily as it did."""
+        return self._chained(chain, frame)[0]
+
+    def opened(self, frame: Frame) -> Frame:
+        """Return an input with its file opened."""
+        return self._loaded(frame, self.plan.calls[0])
+
     def _loaded(self, frame: Frame, step: CallStep) -> Frame:
         """Return the frame with its file opened, if it has not been yet."""
         if not isinstance(frame.pixels, Unread):
@@ -255,6 +277,7 @@ class Execution(Course[Frame]):
             row = ProvenanceRow(utc_now(), path.name, checksum(path), step.primitive.name)
             opened = replace(opened, md5=row.md5, provenance=(row,))
         opened = replace(opened, name=frame.name)
+        self.keeper.opened(opened, path)
         if isinstance(opened.pixels, OnDisk):  # planes in memory are not kept for a second use
             self._opened[path] = opened
         return opened
@@ -307,6 +330,7 @@ class Execution(Course[Frame]):
             if step is chain[-1]:
                 frame = self.engine.settle(frame)
             files += self._written(frame, step)
+        self.engine.trim()
         return frame, files
 
     def _written(self, frame: Frame, step: CallStep) -> list[FileWritten]:
@@ -323,15 +347,21 @@ def _health(frames: Sequence[Frame], step: CallStep) -> str:
 
 
 def execute(
-    plan: Plan, engine: Engine, writer: Writer, listener: Callable[[Event], None]
+    plan: Plan,
+    engine: Engine,
+    writer: Writer,
+    listener: Callable[[Event], None],
+    keeper: Keeper | None = None,
 ) -> Execution:
     """Run a plan, telling `listener` what happens; scratch files are removed in any case."""
-    execution = Execution(plan, engine, writer)
+    execution = Execution(plan, engine, writer, keeper=keeper or Keeper())
     engine.on_progress = lambda share: listener(StepAdvanced(share))
     try:
         for event in execution.events():
+            execution.keeper.take(event)
             listener(event)
     finally:
+        execution.keeper.close()
         engine.on_progress = None
         engine.close()
     return execution

@@ -5,34 +5,47 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import shlex
 import sys
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from f2yaml.interpreter.admission import Skipped, admitted, left_out, nothing_left
 from f2yaml.interpreter.algorithms import compiling
+from f2yaml.interpreter.allowing import parse_allowed
 from f2yaml.interpreter.calibrations import Calibrations, user_calibrations
 from f2yaml.interpreter.config import load_config
 from f2yaml.interpreter.engine import GIB, Engine
-from f2yaml.interpreter.errors import BadInput, F2Error, Problem, RequestError
-from f2yaml.interpreter.events import Announced, Event, FileWritten, Noted, TableMade
-from f2yaml.interpreter.f2.tags import refuse_or_warn
-from f2yaml.interpreter.fits import check_layout
+from f2yaml.interpreter.errors import BadFrames, Problem, RequestError
+from f2yaml.interpreter.events import (
+    Announced,
+    Event,
+    FileWritten,
+    Noted,
+    Resumed,
+    StepFinished,
+    TableMade,
+)
 from f2yaml.interpreter.forecast import weights
 from f2yaml.interpreter.frame import Frame
+from f2yaml.interpreter.keeping import Journal
 from f2yaml.interpreter.plan import Plan
 from f2yaml.interpreter.planning import bind
 from f2yaml.interpreter.products import Writer
 from f2yaml.interpreter.progress import Progress
+from f2yaml.interpreter.records import Recorder, RunRecord, run_record
 from f2yaml.interpreter.recovery import recover
 from f2yaml.interpreter.registry import Table
 from f2yaml.interpreter.resources import Finder
 from f2yaml.interpreter.run import execute
 from f2yaml.interpreter.settings import parse_overrides, parse_parameters
-from f2yaml.interpreter.sources import unread_frame
 from f2yaml.interpreter.terminal import printable
 from f2yaml.schema.compose import FlatRecipe
+
+#: Longest command that is shown to be typed again.
+_LONGEST = 300
+_SAME = "the same command with --resume continues"
 
 
 @dataclass
@@ -42,6 +55,7 @@ class Outcome:
     tables: list[Table] = field(default_factory=list)
     written: list[Path] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    resumed_after: int | None = None
 
     def take(self, event: Event) -> None:
         """Keep what belongs to the results."""
@@ -51,6 +65,8 @@ class Outcome:
             self.written.append(event.path)
         elif isinstance(event, Noted):
             self.notes.append(event.text)
+        elif isinstance(event, Resumed):
+            self.resumed_after = event.number
 
 
 @dataclass(frozen=True)
@@ -61,6 +77,7 @@ class Session:
     calibrations: Calibrations
     jobs: int
     max_memory: int
+    skipped: list[Skipped] = field(default_factory=list)
 
     @classmethod
     def start(cls, args: argparse.Namespace) -> Session:
@@ -86,43 +103,21 @@ class Session:
                 "an underscore, then letters and digits, as in _image",
             )
         memory = parse_size(args.max_memory) if args.max_memory else default_memory()
-        calibrations = Calibrations.from_config(configuration, Path.cwd(), mode=args.mode)
+        calibrations = Calibrations.from_config(
+            configuration, Path.cwd(), mode=args.mode, allows=parse_allowed(args.allow)
+        )
         return cls(args, calibrations, jobs, memory)
 
     def frames(self, paths: Sequence[Path]) -> list[Frame]:
-        """Return the input frames with headers only; every bad file is named.
+        """Return the input frames with headers only; every bad file is named, or left out.
 
         Raises
         ------
         F2Error
-            Files that cannot be read, or whose names clash.
+            Files that cannot be read, or whose names clash; none is left.
         """
-
-        def attempt(path: Path) -> Frame | F2Error:
-            try:
-                frame = unread_frame(path.absolute())
-                check_layout(path.absolute(), frame.headers)
-                refuse_or_warn(frame.headers)  # what is merely odd, `prepare` notes
-                _check_identity(frame)
-                return frame
-            except F2Error as error:
-                return error
-
-        with ThreadPoolExecutor(self.jobs) as pool:
-            found = list(pool.map(attempt, paths))
-        errors = [item for item in found if isinstance(item, F2Error)]
-        if errors:
-            raise type(errors[0])(problems=[p for error in errors for p in error.problems])
-        frames = [item for item in found if isinstance(item, Frame)]
-        roots: dict[str, Path] = {}
-        for frame, path in zip(frames, paths, strict=True):
-            if frame.root in roots:
-                raise RequestError(
-                    f"{path} and {roots[frame.root]} are the same exposure ({frame.root})",
-                    "it would count twice, and the products of one would overwrite the other's",
-                    "take one of them out of the list",
-                )
-            roots[frame.root] = path
+        frames, skipped = admitted(paths, self.jobs, skip_bad=self.args.skip_bad)
+        self.skipped.extend(skipped)
         return frames
 
     def bind(self, recipe: FlatRecipe, frames: Sequence[Frame]) -> Plan:
@@ -131,13 +126,25 @@ class Session:
         recover(Path.cwd(), lambda text: print(printable(f"note: {text}"), file=sys.stderr))
         self.calibrations.check(storing=stores)
         user = user_calibrations(self.args.user_cal, Path.cwd())
-        return bind(
-            recipe,
-            frames,
-            Finder(self.calibrations, user, self.calibrations.mode),
-            parse_overrides(self.args.p),
-            parse_parameters(self.args.param),
-        )
+        allows = self.calibrations.allows
+        while True:
+            try:
+                return bind(
+                    recipe,
+                    frames,
+                    Finder(self.calibrations, user, self.calibrations.mode, allows),
+                    parse_overrides(self.args.p),
+                    parse_parameters(self.args.param),
+                    self.skipped,
+                )
+            except BadFrames as error:
+                if not (self.args.skip_bad and error.by_frame):
+                    raise
+                # What a step refuses by headers goes the same way as what could not be read.
+                self.skipped.extend(left_out(n, found) for n, found in error.by_frame.items())
+                frames = [frame for frame in frames if frame.name not in error.by_frame]
+                if not frames:
+                    raise nothing_left(self.skipped) from error
 
     def writer(self, plan: Plan) -> Writer:
         """Return what writes the products of a plan; it never writes over its inputs."""
@@ -149,15 +156,37 @@ class Session:
             self.calibrations.cache_path,
             self.calibrations.mode,
             [(str(c.path.absolute()), c.built_in) for c in self.calibrations.storing],
+            skipped=tuple(item.file for item in plan.skipped),
+            allowed=tuple(item.check for item in plan.allowed),
         )
+
+    def record(self, plan: Plan) -> RunRecord:
+        """Return what products say of this run: its recipe, values and options.
+
+        Jobs and memory have no part in the result, and none in the record.
+        """
+        args = self.args
+        options = {
+            "-p": shlex.join(args.p),
+            "--param": shlex.join(args.param),
+            "--user-cal": shlex.join(args.user_cal),
+            "--mode": args.mode,
+            "--suffix": args.suffix or "",
+            "--skip-bad": "yes" if args.skip_bad else "",
+            "--allow": shlex.join(args.allow),
+            "--config": str(args.config or ""),
+        }
+        given = {name: value for name, value in options.items() if value}
+        return run_record(plan, parse_overrides(args.p), parse_parameters(args.param), given)
 
     def execute(self, plan: Plan) -> Outcome:
         """Run a plan; returns what it made."""
         outcome = Outcome()
-        writer = self.writer(plan)
+        writer = replace(self.writer(plan), recorder=Recorder(self.record(plan)))
         writer.check()
         writer.check_names(plan.outputs, plan.inputs)
         engine = Engine(self.jobs, self.max_memory, self.args.outdir)
+        journal = Journal(plan, self.args.outdir, resume=self.args.resume)
         with Progress(
             quiet=self.args.quiet or self.args.json,
             verbose=self.args.verbose,
@@ -168,28 +197,28 @@ class Session:
 
             def listen(event: Event) -> None:
                 outcome.take(event)
+                ended = event.finished if isinstance(event, Resumed) else (event,)
+                for step in (e for e in ended if isinstance(e, StepFinished)):
+                    if writer.recorder is not None:
+                        told = step.number, step.seconds, step.frames, step.health
+                        writer.recorder.ended(*told)
                 progress.show(event)
 
             with compiling.told(lambda text: progress.show(Announced(text))):
-                execute(plan, engine, writer, listen)
+                try:
+                    execute(plan, engine, writer, listen, journal)
+                finally:
+                    if journal.left:
+                        _tell_of(journal.left)
         return outcome
 
 
-def _check_identity(frame: Frame) -> None:
-    """Refuse frames that the headers of products could not name, or place in time."""
-    if not frame.name.isascii():
-        raise BadInput(
-            f"the name {frame.name} holds letters beyond ASCII",
-            "the headers of its products name it, and they are ASCII",
-            "rename it",
-        )
-    if frame.describe("ut_datetime") is None:
-        raise BadInput(
-            f"{frame.name} has no usable date and time: DATE-OBS is "
-            f"{frame.phu.get('DATE-OBS', 'missing')}, UT {frame.phu.get('UT', 'missing')}",
-            "calibrations, sky frames and the meaning of LNRS go by them",
-            "repair DATE-OBS and UT, or take the file out of the list",
-        )
+def _tell_of(place: str) -> None:
+    """Say how to go on with a run that has ended before its time."""
+    words = [word for word in sys.argv[1:] if word != "--resume"]
+    line = shlex.join(["f2yaml", *words, "--resume"])
+    how = f"continue with: {line}" if len(line) <= _LONGEST else _SAME
+    print(printable(f"kept up to {place}; {how}"), file=sys.stderr)
 
 
 def _inputs(plan: Plan) -> list[Path]:

@@ -142,6 +142,12 @@ class Library:
             )
         return Found(path, None, None, "the only one")
 
+    def named(
+        self, path: Path, caltype: str, headers: Headers, by: str, *, but: Sequence[str] = ()
+    ) -> Found:
+        """Return a file that a parameter names; any is taken."""
+        return Found(path, None, None, "named")
+
 
 HEAD = "f2yaml: 1\nname: test\n"
 

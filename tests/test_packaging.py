@@ -24,7 +24,9 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def shipped() -> set[str]:
     kinds = ("*.yaml", "*.json")
-    return {str(p.relative_to(ROOT)) for k in kinds for p in (ROOT / "recipes").rglob(k)}
+    page = (ROOT / "interpreter" / "report").glob("*.[cj]s*")  # style and program of reports
+    recipes = (p for k in kinds for p in (ROOT / "recipes").rglob(k))
+    return {str(p.relative_to(ROOT)) for p in (*page, *recipes)}
 
 
 def test_wheel_and_sdist_hold_every_recipe(built: Path) -> None:

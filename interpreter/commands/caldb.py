@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from f2yaml.interpreter.homes import at_home
 from f2yaml.interpreter.terminal import printable
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ def _configuration(args: argparse.Namespace) -> Configuration:
 
     if args.database is None:
         return load_config(args.config)
-    path = database_file(str(Path(args.database).expanduser().absolute()) + _slash(args.database))
+    path = database_file(str(at_home(args.database).absolute()) + _slash(args.database))
     return Configuration(None, (DatabaseChoice(path, get=True, store=True),))
 
 

@@ -19,6 +19,7 @@ from f2yaml.interpreter.commands.tables import (
     write_list,
 )
 from f2yaml.interpreter.errors import BadInput
+from f2yaml.interpreter.homes import at_home
 from f2yaml.schema.problems import Problem, RequestError
 
 if TYPE_CHECKING:
@@ -149,7 +150,7 @@ def _write(
         f"# Excludes tags: {list(xtags)}",
         f"# Descriptor expression: {args.expr}",
     ]
-    write_list(Path(args.output).expanduser(), [*header, *map(str, chosen)])
+    write_list(at_home(args.output), [*header, *map(str, chosen)])
 
 
 def _by_rules(args: argparse.Namespace) -> int:
@@ -157,7 +158,7 @@ def _by_rules(args: argparse.Namespace) -> int:
     from f2yaml.interpreter.selecting import load_rules, select
 
     rules = load_rules(Path(args.rules))
-    folder = Path(args.outdir).expanduser()
+    folder = at_home(args.outdir)
     if not folder.is_dir():
         raise RequestError(f"{folder} is no folder", "the lists are written there", "make it first")
     complaints = Complaints()
@@ -196,7 +197,7 @@ def _entered(inputs: Sequence[str]) -> list[str]:
     """Return the words with the FITS files of each folder in its place, by name."""
     found: list[str] = []
     for word in inputs:
-        folder = Path(word).expanduser()
+        folder = at_home(word)
         if not folder.is_dir():
             found.append(word)
             continue

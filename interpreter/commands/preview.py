@@ -13,7 +13,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", type=Path, help="a product, or a raw frame")
     parser.add_argument("-o", "--output", type=Path, help="picture; default the product's name")
     parser.add_argument("--size", type=int, default=1024, help="longest side [pix]")
-    parser.add_argument("--circles", action="store_true", help="mark the sources of its table")
+    parser.add_argument("--circles", action="store_true", help="mark its sources")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from f2yaml.interpreter.allowing import CHECKS
 from f2yaml.schema.modes import MEANING, MODES
 
 if TYPE_CHECKING:
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
     from f2yaml.interpreter.plan import Plan
     from f2yaml.interpreter.registry import Table
-    from f2yaml.interpreter.sessions import Session
+    from f2yaml.interpreter.sessions import Outcome, Session
 
 HELP = "reduce frames with a recipe"
 
@@ -26,6 +27,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--dry-run",
         action="store_true",
         help="check everything, run nothing; shows what `f2yaml plan` shows",
+    )
+    parser.add_argument(
+        "--resume",
+        action="store_true",
+        help="go on after the last step that an interrupted run of this has kept",
     )
     parser.add_argument("--format", choices=("text", "json"), default="text", help="of the results")
     parser.add_argument("--json", action="store_true", help="same as --format json")
@@ -77,6 +83,19 @@ def add_plan_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         metavar="TYPE:FILE",
         help="calibration to use, as processed_dark:FILE; repeatable",
+    )
+    parser.add_argument(
+        "--skip-bad",
+        action="store_true",
+        help="go on without inputs that are bad; the products name them (NSKIPPED, SKIP001)",
+    )
+    parser.add_argument(
+        "--allow",
+        action="append",
+        default=[],
+        metavar="CHECK",
+        help="go on although a check fails, and say so in the products (ALLOW001); repeatable. "
+        "CHECK is one of: " + "; ".join(f"{name}, {what}" for name, what in CHECKS.items()),
     )
     parser.add_argument("--outdir", type=Path, default=Path(), help="folder for the products")
     parser.add_argument("--suffix", help="suffix of the final files, instead of the recipe's")
@@ -142,7 +161,7 @@ def run(args: argparse.Namespace) -> int:
             print(printable(f"note: {note}"), file=sys.stderr)
     as_json = args.json or args.format == "json"
     if as_json:
-        _print_json(plan, outcome.tables, outcome.written, outcome.notes)
+        _print_json(plan, outcome)
     else:
         for table in outcome.tables:
             _print_table(table)
@@ -180,25 +199,27 @@ def _plain(table: Table) -> None:
         )
 
 
-def _print_json(
-    plan: Plan, tables: Sequence[Table], written: Sequence[Path], notes: Sequence[str]
-) -> None:
+def _print_json(plan: Plan, outcome: Outcome) -> None:
     import json
+    from dataclasses import asdict
 
     print(
         json.dumps(
             {
                 "recipe": plan.recipe.name,
                 "inputs": [frame.name for frame in plan.inputs],
-                "products": [str(path) for path in written],
-                "notes": list(notes),
+                "resumed_after": outcome.resumed_after,
+                "products": [str(path) for path in outcome.written],
+                "notes": list(outcome.notes),
+                "skipped": [asdict(item) for item in plan.skipped],
+                "allowed": [asdict(item) for item in plan.allowed],
                 "tables": [
                     {
                         "title": table.title,
                         "rows": [dict(zip(table.columns, row, strict=True)) for row in table.rows],
                         "notes": list(table.notes),
                     }
-                    for table in tables
+                    for table in outcome.tables
                 ],
             },
             indent=2,

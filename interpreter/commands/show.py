@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 import argparse
+import re
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from f2yaml.interpreter.registry import AnyPrimitive
     from f2yaml.schema.recipe import Parameter
 
-HELP = "a recipe, primitive, tag, descriptor or DQ bit; without a name, the catalogue"
+HELP = "a recipe, primitive, tag, DQ bit or product; without a name, the catalogue"
+
+_FITS = re.compile(r"\.(fits?|fts)(\.(gz|bz2))?$", re.IGNORECASE)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of ``f2yaml show``."""
-    parser.add_argument("name", nargs="?", help="what to show; without it, everything there is")
+    parser.add_argument(
+        "name", nargs="?", help="what to show, or a product (FITS); without it, everything there is"
+    )
+    parser.add_argument(
+        "--recipe",
+        action="store_true",
+        help="of a product: print nothing but the recipe that made it, ready to run",
+    )
     parser.add_argument("--format", choices=("text", "json"), default="text")
 
 
@@ -22,6 +32,9 @@ def run(args: argparse.Namespace) -> int:
     """Print what is known of a name."""
     import json
 
+    if args.recipe:
+        print(_recipe_of(args.name), end="")
+        return 0
     shown = catalogue() if args.name is None else lookup(args.name)
     if args.format == "json":
         print(json.dumps(shown.data, indent=2, default=str))
@@ -75,7 +88,7 @@ def catalogue() -> Shown:
 
 
 def lookup(name: str) -> Shown:
-    """Return what is known of a name: primitive, recipe, descriptor, DQ bit or tag, in this order.
+    """Return what is known of a name: product, primitive, recipe, descriptor, DQ bit or tag.
 
     Raises
     ------
@@ -91,6 +104,10 @@ def lookup(name: str) -> Shown:
     from f2yaml.schema.compose import shipped_everywhere, shipped_root
     from f2yaml.schema.problems import RequestError, did_you_mean
 
+    if _FITS.search(name):
+        from f2yaml.interpreter.productview import product_data, product_text
+
+        return Shown(product_text(Path(name)), product_data(Path(name)))
     known = {primitive.name: primitive for primitive in primitives()}
     shipped = shipped_everywhere()
     both = name in known and name in shipped
@@ -124,6 +141,37 @@ def lookup(name: str) -> Shown:
         "it is no recipe, rules, scenario, primitive, descriptor, tag or DQ value",
         did_you_mean(name, everything) or "`f2yaml show` lists everything",
     )
+
+
+def _recipe_of(name: str | None) -> str:
+    """Return the recipe that the last run of a product went by.
+
+    Raises
+    ------
+    RequestError
+        It is no product, or has no recipe in it.
+    """
+    from pathlib import Path
+
+    from f2yaml.schema.problems import RequestError
+
+    if name is None or not _FITS.search(name):
+        raise RequestError(
+            "show --recipe needs a product",
+            "it prints the recipe that made a FITS file",
+            "name one, as in `f2yaml show --recipe S20200104S0075_image.fits`",
+        )
+    from f2yaml.interpreter.fits import read_frame
+    from f2yaml.interpreter.productview import recipe_text
+
+    runs = read_frame(Path(name)).runs
+    if not runs or not runs[-1].lines:
+        raise RequestError(
+            f"{name} has no recipe in it",
+            "only products of f2yaml 0.4 and later hold the recipe that made them",
+            "`f2yaml show` without --recipe prints what its headers say",
+        )
+    return recipe_text(runs[-1])
 
 
 def _tag(name: str) -> Shown:

@@ -22,6 +22,7 @@ from f2yaml.interpreter.commands.tables import (
     write_list,
 )
 from f2yaml.interpreter.errors import BadInput
+from f2yaml.interpreter.homes import at_home
 from f2yaml.schema.problems import Problem, RequestError
 
 HELP: Final = "walk folders and show the tags of each file"
@@ -99,7 +100,7 @@ def _mask(pattern: str) -> re.Pattern[str]:
 
 
 def _folder(name: str) -> Path:
-    folder = Path(name).expanduser()
+    folder = at_home(name)
     if not folder.is_dir():
         missing = "does not exist" if not folder.exists() else "is no folder"
         raise RequestError(f"{name} {missing}", "typewalk walks a folder", "check -d")
@@ -210,4 +211,4 @@ def _write(
         lines.append(f"# Excluded types:   {'  '.join(xtags)}")
     lines.append("# -----------------------")
     lines += [os.path.relpath(p) if args.relative else str(p) for p in found]
-    write_list(Path(args.out).expanduser(), lines)
+    write_list(at_home(args.out), lines)

@@ -60,7 +60,8 @@ def read_noise(headers: Headers) -> float | None:
     if is_prepared(headers.phu):
         return number(headers.sci, "RDNOISE")
     lnrs = _read_pairs(headers)
-    return detector.read_noise(lnrs, coadds(headers)) if lnrs else None
+    exposures = coadds(headers)  # below 1 it means nothing
+    return detector.read_noise(lnrs, exposures) if lnrs and exposures > 0 else None
 
 
 def saturation_level(headers: Headers) -> float | None:
@@ -68,7 +69,8 @@ def saturation_level(headers: Headers) -> float | None:
     if is_prepared(headers.phu):
         return _level(number(headers.sci, "SATLEVEL"))
     lnrs = _read_pairs(headers)
-    return detector.saturation_level(lnrs, coadds(headers)) if lnrs else None
+    exposures = coadds(headers)  # below 1 it means nothing
+    return detector.saturation_level(lnrs, exposures) if lnrs and exposures > 0 else None
 
 
 def non_linear_level(headers: Headers) -> float | None:
@@ -76,7 +78,8 @@ def non_linear_level(headers: Headers) -> float | None:
     if is_prepared(headers.phu):
         return _level(number(headers.sci, "NONLINEA"))
     lnrs = _read_pairs(headers)
-    return detector.non_linear_level(lnrs, coadds(headers)) if lnrs else None
+    exposures = coadds(headers)  # below 1 it means nothing
+    return detector.non_linear_level(lnrs, exposures) if lnrs and exposures > 0 else None
 
 
 def read_mode(headers: Headers) -> str | None:

@@ -111,7 +111,10 @@ def transfer_attribute(streams: Streams, params: TransferAttribute) -> Reported:
 
 def _carry(source: Frame, target: Frame, attribute: str) -> Frame:
     if attribute == "wcs":
-        return target.with_wcs(source.wcs)
+        # How they were found goes with them.
+        found = {key: source.phu.get(key) for key in ("WCSDX", "WCSDY", "ALIGNBY")}
+        told = {key: value for key, value in found.items() if value is not None}
+        return target.with_wcs(source.wcs).with_cards(phu=told)
     if attribute == "OBJCAT" and source.objcat is not None:
         return replace(target, objcat=source.objcat)
     plane = {"OBJMASK": "objmask", "mask": "mask"}.get(attribute, "")

@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
 from f2yaml.interpreter import algorithms
+from f2yaml.interpreter.allowing import Allowed, record_cards
 from f2yaml.interpreter.dq import DQ
 from f2yaml.interpreter.engine import SERIAL, Engine
 from f2yaml.interpreter.errors import FrameMismatch, TooFewFrames
 from f2yaml.interpreter.frame import Frame, joint_provenance, require_same
+from f2yaml.interpreter.framerows import date_cards
 from f2yaml.interpreter.pixels import Array, Planes
 from f2yaml.interpreter.primitives.links import MinusDark, OverFlat, applied, complete
 from f2yaml.interpreter.primitives.stack import Combine, combine_frames, require_equal_times
+from f2yaml.interpreter.records import joint_runs
 from f2yaml.interpreter.registry import Params, Reported, group, per_frame
 from pydantic import Field
 
 DoCal = Literal["procmode", "force", "skip"]
+#: Largest share of saturated pixels in a lamp flat; defects alone are some per cent.
+MOST_SATURATED = 0.1
 DO_CAL = "procmode and force need the calibration, skip leaves the step out"
 
 
@@ -34,7 +40,9 @@ class DarkCorrect(Params):
 @per_frame(
     "darkCorrect", suffix="_darkCorrected", stamps=("DARKCORR",), guard=True, takes="exposures"
 )
-def dark_correct(frame: Frame, params: DarkCorrect, *, dark: Frame) -> Frame:
+def dark_correct(
+    frame: Frame, params: DarkCorrect, *, dark: Frame, allows: frozenset[str] = frozenset()
+) -> Frame:
     """Subtract a processed dark of the same exposure time, pixel by pixel.
 
     Parameters
@@ -45,6 +53,9 @@ def dark_correct(frame: Frame, params: DarkCorrect, *, dark: Frame) -> Frame:
         Processed dark. Its noise is independent of the frame's, so variances add. It is common
         to all frames, though: the plane `shared` keeps its share, for ``skyCorrect``.
 
+    allows : frozenset of str
+        Checks set aside: ``dark-exposure-time``, ``dark-read-mode``.
+
     Raises
     ------
     FrameMismatch
@@ -54,16 +65,23 @@ def dark_correct(frame: Frame, params: DarkCorrect, *, dark: Frame) -> Frame:
     ----------
     Spec: primitives 6.1; the checks of exposure time, coadds and read mode are ours.
     """
-    require_same(frame, dark, "shape", "unit", "read_mode", "coadds", step="darkCorrect")
-    if abs(frame.exposure_time - dark.exposure_time) > params.exptime_tolerance:
+    require_same(frame, dark, "shape", "unit", step="darkCorrect")
+    if "dark-read-mode" not in allows:
+        require_same(frame, dark, "read_mode", "coadds", step="darkCorrect")
+    apart = abs(frame.exposure_time - dark.exposure_time)
+    if apart > params.exptime_tolerance and "dark-exposure-time" not in allows:
         raise FrameMismatch(
             f"{frame.name} was exposed {frame.exposure_time:g} s, "
             f"{dark.name} {dark.exposure_time:g} s",
             "dark signal grows with time",
-            "give a matching dark (--user-cal processed_dark:FILE) or raise exptime_tolerance",
+            "give a matching dark (--user-cal processed_dark:FILE), raise exptime_tolerance, or "
+            "say --allow dark-exposure-time",
         )
 
-    used = {"DARKIM": (dark.name, "Dark image that was subtracted")}
+    used = {
+        "DARKIM": (dark.name, "Dark image that was subtracted"),
+        **date_cards("DARKDATE", dark),
+    }
     return frame.map_rows(MinusDark(dark), adds=_shared(frame, dark)).with_cards(phu=used)
 
 
@@ -85,7 +103,9 @@ class FlatCorrect(Params):
 @per_frame(
     "flatCorrect", suffix="_flatCorrected", stamps=("FLATCORR",), guard=True, takes="exposures"
 )
-def flat_correct(frame: Frame, params: FlatCorrect, *, flat: Frame) -> Frame:
+def flat_correct(
+    frame: Frame, params: FlatCorrect, *, flat: Frame, allows: frozenset[str] = frozenset()
+) -> Frame:
     """Divide by a processed flat of the same filter, pixel by pixel.
 
     Parameters
@@ -95,6 +115,8 @@ def flat_correct(frame: Frame, params: FlatCorrect, *, flat: Frame) -> Frame:
     flat : Frame, shape (ny, nx), no unit
         Processed flat, with a median of one. A pixel where it is zero becomes a bad pixel. The
         plane `shared` keeps what flat and dark have put into the variance, for ``skyCorrect``.
+    allows : frozenset of str
+        Checks set aside: ``flat-filter``, ``flat-optics``.
 
     Raises
     ------
@@ -105,14 +127,19 @@ def flat_correct(frame: Frame, params: FlatCorrect, *, flat: Frame) -> Frame:
     ----------
     Spec: primitives 6.2 and 2.3.
     """
-    return divided(frame, flat, "flatCorrect")
+    return divided(frame, flat, "flatCorrect", allows)
 
 
-def divided(frame: Frame, flat: Frame, step: str) -> Frame:
+def divided(frame: Frame, flat: Frame, step: str, allows: frozenset[str] = frozenset()) -> Frame:
     """Return a frame divided by a flat of the same filter."""
-    require_same(frame, flat, "shape", "filter_name", "lyot_stop", step=step)
+    asked = {"filter_name": "flat-filter", "lyot_stop": "flat-optics"}
+    same = [name for name, check in asked.items() if check not in allows]
+    require_same(frame, flat, "shape", *same, step=step)
 
-    used = {"FLATIM": (flat.name, "Flat-field image that was divided by")}
+    used = {
+        "FLATIM": (flat.name, "Flat-field image that was divided by"),
+        **date_cards("FLATDATE", flat),
+    }
     return frame.map_rows(OverFlat(flat), adds=_shared(frame, flat)).with_cards(phu=used)
 
 
@@ -222,6 +249,7 @@ def make_lamp_flat(
     *,
     dark: Frame | None = None,
     engine: Engine = SERIAL,
+    allows: frozenset[str] = frozenset(),
 ) -> Reported:
     """Combine lamp flats and remove what is not lamp light.
 
@@ -238,11 +266,14 @@ def make_lamp_flat(
     params : MakeLampFlat
     dark : Frame, optional
         Processed dark, used when no darks are among the frames.
+    allows : frozenset of str
+        Checks set aside: ``saturated-flat``.
 
     Raises
     ------
     FrameMismatch
-        Filters, read modes or exposure times differ; a frame has no part in it.
+        Filters, read modes or exposure times differ; a frame has no part in it; more than
+        `MOST_SATURATED` of the lit pixels of a flat are saturated.
     TooFewFrames
         No flats; no darks (K band); no lamp-on or lamp-off flats (other bands).
 
@@ -253,8 +284,9 @@ def make_lamp_flat(
     """
     check_lamp(frames, params)
     flats = [f for f in frames if "FLAT" in f.tags]
+    told = _check_saturation(flats, allows, engine)
     if not _is_thermal(flats[0]):
-        return _lamp_on_minus_off(flats, params, engine)
+        return _marked(_lamp_on_minus_off(flats, params, engine), told)
     darks = [f for f in frames if "DARK" in f.tags]
     lamp = combine_frames(flats, params, engine)
     zero = combine_frames(darks, params, engine) if darks else dark
@@ -267,9 +299,48 @@ def make_lamp_flat(
     require_same(lamp, zero, "shape", "unit", step="makeLampFlat")
     planes = applied(algorithms.calibrate.subtract, lamp.pixels.whole(), zero.pixels.whole())
     level = float(np.median(planes.data[::16, ::16]))
-    made = lamp.with_planes(planes).with_cards(phu={"DARKIM": (zero.name, "Zero level")})
-    made = made.with_(provenance=joint_provenance([*flats, *darks, *([dark] if dark else [])]))
-    return Reported([made], health=f"lamp level {level:.0f} e-")
+    used = {"DARKIM": (zero.name, "Zero level"), **date_cards("DARKDATE", zero)}
+    made = lamp.with_planes(planes).with_cards(phu=used)
+    parts = [*flats, *darks, *([dark] if dark else [])]
+    members = (*lamp.members, *(zero.members if darks else ()))
+    made = made.with_(provenance=joint_provenance(parts), runs=joint_runs(parts), members=members)
+    return _marked(Reported([made], health=f"lamp level {level:.0f} e-"), told)
+
+
+def _check_saturation(
+    flats: Sequence[Frame], allows: frozenset[str], engine: Engine
+) -> Allowed | None:
+    """Refuse flats of which much is saturated; return what is to be told where that is allowed."""
+    shares = engine.map(_saturated_share, flats)
+    bad = [(f.name, s) for f, s in zip(flats, shares, strict=True) if s > MOST_SATURATED]
+    if not bad:
+        return None
+    listed = ", ".join(f"{name} ({100 * share:.0f} % of its lit pixels)" for name, share in bad)
+    if "saturated-flat" not in allows:
+        raise FrameMismatch(
+            f"saturated flats: {listed}",
+            "the response of a saturated pixel is not what it reads",
+            "take them out of the list, or flats of a shorter exposure; to use them all the same, "
+            "say so: --allow saturated-flat",
+        )
+    return Allowed("saturated-flat", bad[0][0], f"much of the flats is saturated: {listed}")
+
+
+def _saturated_share(flat: Frame) -> float:
+    """Return the share of saturated pixels, of those that light reaches, in a choice of rows."""
+    step = max(1, flat.shape[0] // 128)
+    masks = [flat.pixels.rows(y, y + 1).mask for y in range(step // 2, flat.shape[0], step)]
+    bits = np.concatenate([m for m in masks if m is not None] or [np.zeros((1, 1), np.uint16)])
+    lit = bits & np.uint16(DQ.BAD_PIXEL | DQ.UNILLUMINATED) == 0
+    return float((bits[lit] & np.uint16(DQ.SATURATED) != 0).mean()) if lit.any() else 0.0
+
+
+def _marked(made: Reported, told: Allowed | None) -> Reported:
+    """Return what a step has made with a check that was set aside on record."""
+    if told is None:
+        return made
+    frames = [f.with_cards(phu=record_cards(f.phu, (), (told.check,))) for f in made.frames]
+    return replace(made, frames=frames, notes=(*made.notes, str(told)))
 
 
 def _lamp_on_minus_off(flats: Sequence[Frame], params: MakeLampFlat, engine: Engine) -> Reported:
@@ -296,7 +367,12 @@ def _lamp_on_minus_off(flats: Sequence[Frame], params: MakeLampFlat, engine: Eng
             mask=complete(planes).mask | noise.mask,
         )
     ).with_cards(phu={"LAMPOFF": (zero.name, "Lamp-off flat")})
-    return Reported([made.with_(provenance=joint_provenance([*lit, *dull]))], health=health)
+    made = made.with_(
+        provenance=joint_provenance([*lit, *dull]),
+        runs=joint_runs([*lit, *dull]),
+        members=(*lamp.members, *zero.members),
+    )
+    return Reported([made], health=health)
 
 
 def _lamp_light(frame: Frame, zero: Frame | None, factor: float) -> Frame:

@@ -12,6 +12,7 @@ from f2yaml.interpreter.engine import SERIAL, Engine, read_band
 from f2yaml.interpreter.errors import FrameMismatch, TooFewFrames
 from f2yaml.interpreter.frame import Frame, joint_provenance, require_same
 from f2yaml.interpreter.pixels import Array, Planes
+from f2yaml.interpreter.records import joint_runs
 from f2yaml.interpreter.registry import Params, Reported, Streams, between_streams
 from pydantic import Field
 
@@ -126,7 +127,10 @@ def make_bpm(streams: Streams, params: MakeBPM, *, engine: Engine = SERIAL) -> R
         )
     phu = {"OBJECT": "BPM", "OBSTYPE": "BPM", "DARKIM": (dark.name, "Dark looked at")}
     made = flat.with_planes(Planes(bits)).with_(
-        objcat=None, provenance=joint_provenance([flat, dark])
+        objcat=None,
+        provenance=joint_provenance([flat, dark]),
+        runs=joint_runs([flat, dark]),
+        members=(*flat.members, *dark.members),
     )
     health = f"{100 * share:.2f} % bad"
     return Reported({"to": [made.with_cards(phu, {"BUNIT": None})]}, health=health)

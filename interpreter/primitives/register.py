@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from f2yaml.interpreter import algorithms
 from f2yaml.interpreter.algorithms.tan import Affine, Tan, affine_between
+from f2yaml.interpreter.allowing import Allowed, record_cards
 from f2yaml.interpreter.engine import SERIAL, Engine
 from f2yaml.interpreter.errors import FrameMismatch, TooFewFrames, TooFewSources
 from f2yaml.interpreter.frame import Frame
@@ -153,19 +154,22 @@ def adjust_wcs_to_reference(frames: Sequence[Frame], params: AdjustWCS) -> Repor
         if solution is None:
             first = frame is frames[0]
             wcs = frame.wcs if first else _by_offsets(frame, frames[0])
-            made.append(frame.with_wcs(wcs))
+            cards = {**_corrected(frame, wcs), "ALIGNBY": "reference" if first else "offsets"}
+            made.append(frame.with_wcs(wcs).with_cards(phu={**cards, **_NO_MATCH}))
             # A first frame that is alone among aligned ones is named; among lost ones they are.
             if params.method == "sources" and (not first or (alone and any(solutions))):
                 notes.append(_left_out(frame, frames[0], params))
             continue
         affine = solution.affine
         wcs = frame.wcs.with_affine_in_front(affine.matrix, affine.shift)
+        if frame is frames[0]:
+            wcs = frame.wcs
         cards = {
+            **_corrected(frame, wcs),
+            "ALIGNBY": "sources",
             "ALIGNRMS": (round(solution.rms_pix, 4), "Residual of matched sources [pix]"),
             "ALIGNNUM": (solution.n_matched, "Matched sources"),
         }
-        if frame is frames[0]:
-            wcs = frame.wcs
         made.append(frame.with_wcs(wcs).with_cards(phu=cards))
         residuals.append(solution.rms_pix)
         matches.append(solution.n_matched)
@@ -173,6 +177,21 @@ def adjust_wcs_to_reference(frames: Sequence[Frame], params: AdjustWCS) -> Repor
     if residuals:
         health = f"rms {float(np.median(residuals)):.3f} pix, {min(matches)}+ matches"
     return Reported(made, health=health, notes=tuple(notes))
+
+
+_NO_MATCH: dict[str, Any] = {"ALIGNRMS": None, "ALIGNNUM": None}
+
+
+def _corrected(frame: Frame, wcs: Tan) -> dict[str, Any]:
+    """Return the cards of how far a frame's position has been corrected, by all passes so far."""
+    y, x = ((n - 1) / 2 for n in frame.shape)
+    moved = frame.wcs.to_pixel(*wcs.to_sky(x, y))
+    cards = {}
+    for key, axis, here, there in (("WCSDX", "x", x, moved[0]), ("WCSDY", "y", y, moved[1])):
+        before = float(frame.phu.get(key, 0.0))
+        text = f"Correction of the header position in {axis} [pix]"
+        cards[key] = (round(before + float(there) - here, 4) + 0.0, text)
+    return cards
 
 
 class _Solution(NamedTuple):
@@ -327,7 +346,11 @@ class ResampleToCommonFrame(Params):
 
 @group("resampleToCommonFrame", suffix="_align", stamps=("ALIGN",), takes="several")
 def resample_to_common_frame(
-    frames: Sequence[Frame], params: ResampleToCommonFrame, *, engine: Engine = SERIAL
+    frames: Sequence[Frame],
+    params: ResampleToCommonFrame,
+    *,
+    engine: Engine = SERIAL,
+    allows: frozenset[str] = frozenset(),
 ) -> Reported:
     """Put all frames on the pixel grid of the first, grown to hold all of them.
 
@@ -339,11 +362,16 @@ def resample_to_common_frame(
     frames : sequence of Frame, shape (ny, nx)
         With aligned world coordinates.
     params : ResampleToCommonFrame
+    allows : frozenset of str
+        Checks set aside: ``no-overlap``.
 
     Raises
     ------
     TooFewFrames
         Fewer than two frames.
+    FrameMismatch
+        Some frames have no part of the sky in common with the others, directly or by way of
+        frames between them.
 
     References
     ----------
@@ -362,6 +390,9 @@ def resample_to_common_frame(
     grid = frames[0].wcs
     shape = (frames[0].shape[0], frames[0].shape[1])
     forward = [affine_between(f.wcs, grid, (f.shape[0], f.shape[1])) for f in frames]
+    lonely = _apart(frames, forward)
+    if lonely:
+        _refuse_apart(lonely, frames[0], allows)
     x0, y0, nx, ny = 0, 0, shape[1], shape[0]
     if not params.trim_data:
         x0, y0, nx, ny = algorithms.resample.output_box(
@@ -375,6 +406,7 @@ def resample_to_common_frame(
         inverse = affine.inverse().after(origin)
         ratio = algorithms.resample.noise_correlation(inverse, params.interpolant, (ny, nx))
         moved = _on_grid(engine.held(frame), inverse, (ny, nx), params)
+        shift = affine.apply((shape[1] - 1) / 2, (shape[0] - 1) / 2)
         cards = {
             "VARRATIO": (ratio * variance_ratio(frame), "Variance / that of wide apertures"),
             "NOISECOR": None,
@@ -384,8 +416,61 @@ def resample_to_common_frame(
             "PIXSCALE": scale,
             "JFACTOR": (abs(inverse.determinant), "Area of an output pixel in input pixels"),
         }
-        made.append(moved.with_wcs(wcs).with_cards({"PIXSCALE": scale}, cards))
-    return Reported(made, health=f"{nx} x {ny} pix")
+        place = {
+            "FRAMEDX": (
+                round(float(shift[0]) - (shape[1] - 1) / 2, 4),
+                "Centre on the grid, x [pix]",
+            ),
+            "FRAMEDY": (
+                round(float(shift[1]) - (shape[0] - 1) / 2, 4),
+                "Centre on the grid, y [pix]",
+            ),
+        }
+        made.append(moved.with_wcs(wcs).with_cards({"PIXSCALE": scale, **place}, cards))
+    if not lonely:
+        return Reported(made, health=f"{nx} x {ny} pix")
+    made = [f.with_cards(phu=record_cards(f.phu, (), ("no-overlap",))) for f in made]
+    text = f"{', '.join(f.name for f in lonely)} and {frames[0].name} have no sky in common"
+    note = str(Allowed("no-overlap", lonely[0].name, text))
+    return Reported(made, health=f"{nx} x {ny} pix", notes=(note,))
+
+
+def _apart(frames: Sequence[Frame], onto: Sequence[Affine]) -> list[Frame]:
+    """Return the frames that no chain of overlapping frames ties to the first.
+
+    Frames are taken for the boxes that hold them on the grid: for frames of one position angle
+    that is what they are.
+    """
+    boxes = []
+    for frame, affine in zip(frames, onto, strict=True):
+        ny, nx = frame.shape
+        x, y = affine.apply([0, nx - 1, 0, nx - 1], [0, 0, ny - 1, ny - 1])
+        boxes.append((np.min(x), np.max(x), np.min(y), np.max(y)))
+    tied, left = [0], set(range(1, len(frames)))
+    while tied:
+        a = boxes[tied.pop()]
+        near = {
+            n
+            for n in left
+            if boxes[n][0] < a[1]
+            and a[0] < boxes[n][1]
+            and boxes[n][2] < a[3]
+            and a[2] < boxes[n][3]
+        }
+        left -= near
+        tied += near
+    return [frames[n] for n in sorted(left)]
+
+
+def _refuse_apart(lonely: Sequence[Frame], first: Frame, allows: frozenset[str]) -> None:
+    if "no-overlap" in allows:
+        return
+    raise FrameMismatch(
+        f"{', '.join(f.name for f in lonely)}: no sky in common with {first.name}",
+        "frames of separate fields do not add up to a deeper image",
+        "stack each field for itself; to have them in one image all the same, say so: "
+        "--allow no-overlap",
+    )
 
 
 @dataclass(frozen=True, slots=True)

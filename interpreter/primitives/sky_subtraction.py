@@ -13,6 +13,7 @@ from f2yaml.interpreter.engine import SERIAL, Engine, read_band
 from f2yaml.interpreter.errors import FrameMismatch, TooFewFrames
 from f2yaml.interpreter.f2.times import ut_datetime
 from f2yaml.interpreter.frame import Frame, joint_provenance, require_same
+from f2yaml.interpreter.framerows import frame_rows
 from f2yaml.interpreter.pixels import Array, Planes, plane_of
 from f2yaml.interpreter.primitives.sky_bands import Bands, own_places
 from f2yaml.interpreter.primitives.sky_levels import (
@@ -26,6 +27,7 @@ from f2yaml.interpreter.primitives.sky_noise import all_in_common, in_common, pa
 from f2yaml.interpreter.primitives.sky_residual import followed, settle
 from f2yaml.interpreter.primitives.sources import need_objmask
 from f2yaml.interpreter.primitives.stack_headers import stack_cards
+from f2yaml.interpreter.records import joint_runs
 from f2yaml.interpreter.registry import (
     Reported,
     Streams,
@@ -36,6 +38,8 @@ from pydantic import Field, model_validator
 
 #: Of a band of all skies: small enough for a cache that cores share, large enough to read in runs.
 BAND_BYTES = 12 << 20
+#: Of a band of many skies: each frame is read and calibrated by calls of their own.
+BAND_ROWS = 16
 #: Share of the field that no sky shows, from which on the dither is called too small.
 HIDDEN = 0.005
 
@@ -219,10 +223,17 @@ def stack_sky_frames(
             variance, out.shared[rows] = rejoined(variance, common)
         out.variance[rows] = variance * (level * level)
 
-    engine.map(work, engine.bands(ny, len(skies) * 11 * nx))
+    engine.map(work, engine.bands(ny, len(skies) * 11 * nx, least=BAND_ROWS))
     made = frames[0].with_planes(out).with_cards(*stack_cards(frames))
+    joined = made.with_(
+        objcat=None,
+        skies=None,
+        provenance=joint_provenance(frames),
+        runs=joint_runs(frames),
+        members=frame_rows(frames),
+    )
     return Reported(
-        [replace(made, objcat=None, skies=None, provenance=joint_provenance(frames))],
+        [joined],
         health=f"sky {levels[0]:.1f} e-/pix from {len(frames)} frames",
     )
 
@@ -526,5 +537,5 @@ def _subtracted(
             )
 
     bytes_per_row = (len(bands.skies) * 16 + len(bands.frames) * 10) * shape[1]
-    engine.map(work, engine.bands(shape[0], bytes_per_row, BAND_BYTES))
+    engine.map(work, engine.bands(shape[0], bytes_per_row, BAND_BYTES, BAND_ROWS))
     return outs

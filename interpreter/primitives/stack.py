@@ -11,6 +11,7 @@ from f2yaml.interpreter import algorithms
 from f2yaml.interpreter.engine import SERIAL, Engine, stacked
 from f2yaml.interpreter.errors import FrameMismatch, TooFewFrames
 from f2yaml.interpreter.frame import Frame, joint_provenance, require_same
+from f2yaml.interpreter.framerows import frame_rows
 from f2yaml.interpreter.pixels import Array, InMemory, Planes
 from f2yaml.interpreter.primitives.stack_bands import Combiner, measured_rows
 from f2yaml.interpreter.primitives.stack_headers import (
@@ -19,11 +20,13 @@ from f2yaml.interpreter.primitives.stack_headers import (
     stack_cards,
     variance_ratio,
 )
+from f2yaml.interpreter.records import joint_runs
 from f2yaml.interpreter.registry import Params, Reported, group
 from pydantic import Field, model_validator
 
 SAMPLE_BYTES = 10  # data, variance, mask
 BAND_BYTES = 12 << 20  # of samples per band and thread: they stay in the last cache
+BAND_ROWS = 16  # of many frames: a band of a resampled frame needs a few rows more than it makes
 PHOTON_ROWS = 32  # of 2048: 65 000 pixels a frame, 0.01 on a slope
 
 
@@ -119,7 +122,7 @@ def combine_frames(
         coverage=None if flag_share is None else engine.empty((ny, nx), np.uint16),
     )
     combiner = Combiner(frames, params.operation, rules, weights, flag_share, out)
-    bands = engine.bands(ny, len(frames) * nx * SAMPLE_BYTES, BAND_BYTES)
+    bands = engine.bands(ny, len(frames) * nx * SAMPLE_BYTES, BAND_BYTES, BAND_ROWS)
     counts = np.array(engine.map(combiner.work, bands), np.int64).sum(axis=0)
     cards, sci = stack_cards(frames, weights, scaled=params.scale and not params.zero)
     if flag_share is not None:
@@ -131,6 +134,8 @@ def combine_frames(
         refcat=joint_stars(frames),
         skies=None,
         provenance=joint_provenance(frames),
+        runs=joint_runs(frames),
+        members=frame_rows(frames, weights),
     ).with_cards(cards, sci)
 
 

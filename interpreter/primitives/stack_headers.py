@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from f2yaml.interpreter.cards import Card
 from f2yaml.interpreter.frame import Frame
+from f2yaml.interpreter.framerows import CARDS
 from f2yaml.interpreter.pixels import Array
 
 
@@ -37,7 +38,7 @@ class Weights:
 OF_ONE_FRAME: Final = (
     "NSOURCES", "FWHMPIX", "MEANFWHM", "MEANELLP", "MEASREIQ", "MEASREBG",
     "MEANZP", "ZPERR", "ZPTOTAL", "CLOUDEXT", "MEASRECC", "ASTRMNUM", "ASTRMSRA", "ASTRMSDE",
-    "ALIGNRMS", "ALIGNNUM", "CNTSCALE", "ORIGTEXP", "WEIGHTBY", "REJSHARE",
+    "ALIGNRMS", "ALIGNNUM", "CNTSCALE", "ORIGTEXP", "WEIGHTBY", "REJSHARE", *CARDS,
 )  # fmt: skip
 #: Cards of the moment at which an exposure starts, and at which it ends.
 _AT_START: Final = (

@@ -8,6 +8,7 @@ from typing import Literal
 
 import numpy as np
 from f2yaml.interpreter import algorithms
+from f2yaml.interpreter.cards import Card
 from f2yaml.interpreter.engine import SERIAL, Engine
 from f2yaml.interpreter.errors import FrameMismatch, RequestError
 from f2yaml.interpreter.frame import Frame
@@ -64,17 +65,49 @@ def scale_counts_to_reference(
         return []
     wanted = frames[0].exposure_time
     ratios = [wanted / frame.exposure_time for frame in frames]
-    if params.tolerance == 0 or len(frames) < 2:
+    if len(frames) < 2:
         return [_scaled(f, r, wanted) for f, r in zip(frames, ratios, strict=True)]
-    factors, notes = _from_stars(frames, ratios, params)
-    made = [_scaled(f, s, wanted) for f, s in zip(frames, factors, strict=True)]
+    if params.tolerance == 0:
+        if any(frame.objcat is None for frame in frames):
+            return [_scaled(f, r, wanted) for f, r in zip(frames, ratios, strict=True)]
+        told = _transparency(
+            _star_factors(frames, params.model_copy(update={"use_common": False}))[0], ratios
+        )
+        made = [_scaled(f, r, wanted) for f, r in zip(frames, ratios, strict=True)]
+        return [f.with_cards(phu=cards) for f, cards in zip(made, told, strict=True)]
+    factors, notes, fits = _from_stars(frames, ratios, params)
+    made = [
+        _scaled(f, s, wanted).with_cards(phu=cards)
+        for f, s, cards in zip(frames, factors, _transparency(fits, ratios), strict=True)
+    ]
     return Reported(made, health=f"factors {min(factors):.3f}-{max(factors):.3f}", notes=notes)
 
 
-def _from_stars(
-    frames: Sequence[Frame], ratios: Sequence[float], params: ScaleCounts
-) -> tuple[list[float], tuple[str, ...]]:
-    """Return the factor of each frame, and what had to be done otherwise."""
+_Fit = algorithms.flux_scale.FluxScale | None
+
+
+def _transparency(fits: Sequence[_Fit], ratios: Sequence[float]) -> list[dict[str, Card]]:
+    """Return, for each frame, the cards of what its stars say of the sky above it."""
+    made: list[dict[str, Card]] = []
+    for fit, ratio in zip(fits, ratios, strict=True):
+        if fit is None or fit.n < _FEWEST:
+            made.append(dict.fromkeys(("TRANSP", "TRANSPER", "TRANSPN")))
+            continue
+        seen = ratio / fit.factor
+        made.append(
+            {
+                "TRANSP": (round(seen, 6), "Flux of stars / that in the first frame"),
+                "TRANSPER": (round(seen * fit.error / fit.factor, 6), "Error of TRANSP"),
+                "TRANSPN": (fit.n, "Stars that gave TRANSP"),
+            }
+        )
+    return made
+
+
+def _star_factors(
+    frames: Sequence[Frame], params: ScaleCounts
+) -> tuple[list[_Fit], tuple[str, ...]]:
+    """Return the factor between the stars of the first frame and each, and notes on the way."""
     tables = [_usable(frame) for frame in frames]
     pairs = [
         _pairs(frames[0], tables[0], f, t, params) for f, t in zip(frames, tables, strict=True)
@@ -91,15 +124,26 @@ def _from_stars(
                 "is compared with the first by the stars that both have"
             )
             common = set(range(len(tables[0])))
-    factors = [1.0]
-    for frame, table, ratio, (here, there) in zip(
-        frames[1:], tables[1:], ratios[1:], pairs[1:], strict=True
-    ):
+    fits: list[_Fit] = [algorithms.flux_scale.FluxScale(1.0, 0.0, len(common))]
+    for table, (here, there) in zip(tables[1:], pairs[1:], strict=True):
         chosen = np.isin(there, sorted(common))
         mine, first = table[here[chosen]], tables[0][there[chosen]]
-        fit = algorithms.flux_scale.flux_scale(
-            mine["FLUX_AUTO"], mine["FLUXERR_AUTO"], first["FLUX_AUTO"], first["FLUXERR_AUTO"]
+        fits.append(
+            algorithms.flux_scale.flux_scale(
+                mine["FLUX_AUTO"], mine["FLUXERR_AUTO"], first["FLUX_AUTO"], first["FLUXERR_AUTO"]
+            )
         )
+    return fits, tuple(notes)
+
+
+def _from_stars(
+    frames: Sequence[Frame], ratios: Sequence[float], params: ScaleCounts
+) -> tuple[list[float], tuple[str, ...], list[_Fit]]:
+    """Return the factor of each frame, what had to be done otherwise, and what stars say."""
+    fits, told = _star_factors(frames, params)
+    notes = list(told)
+    factors = [1.0]
+    for frame, ratio, fit in zip(frames[1:], ratios[1:], fits[1:], strict=True):
         lowest = 1 - params.tolerance
         believed = fit is not None and fit.n >= _FEWEST
         if fit is not None and believed and params.tolerance < 1:
@@ -111,7 +155,7 @@ def _from_stars(
                 f"scaleCountsToReference: {frame.name} is scaled by exposure time ({ratio:.3f}): "
                 f"{found}"
             )
-    return factors, tuple(notes)
+    return factors, tuple(notes), fits
 
 
 def _usable(frame: Frame) -> Array:

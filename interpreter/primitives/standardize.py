@@ -14,7 +14,7 @@ from f2yaml.interpreter.algorithms.tan import Tan
 from f2yaml.interpreter.cards import Card
 from f2yaml.interpreter.dq import DQ
 from f2yaml.interpreter.engine import SERIAL, Engine
-from f2yaml.interpreter.errors import BadInput, FrameMismatch, Problem
+from f2yaml.interpreter.errors import BadFrames, BadInput, FrameMismatch, Problem
 from f2yaml.interpreter.f2 import detector
 from f2yaml.interpreter.f2.illumination import illumination_mask
 from f2yaml.interpreter.f2.names import root_of
@@ -79,22 +79,24 @@ def check_raw(frames: Sequence[Frame], params: Prepare) -> list[str]:
     from f2yaml.interpreter.f2.tags import refuse_or_warn
 
     notes = [note for frame in frames for note in refuse_or_warn(frame.headers)]
-    problems: list[Problem] = []
+    bad: dict[str, Sequence[Problem]] = {}
+    usual = _usual_size(frames)
     for frame in frames:
         try:
-            _check_header(frame, frames[0])
+            check_header(frame)
+            _check_size(frame, usual)
             notes += _check_unit(frame, params)
             if params.bad_wcs in ("exit", "ignore"):
                 _ = frame.wcs  # raises where it describes no place on the sky
         except BadInput as error:
-            problems += error.problems
-    if problems:
-        raise BadInput(problems=problems)
+            bad[frame.name] = error.problems
+    if bad:
+        raise BadFrames(bad)
     return [*notes, *_check_pointing(frames, params)]
 
 
-def _check_header(frame: Frame, first: Frame) -> None:
-    """Raise BadInput unless the header says all that `prepare` needs; `first` gives the size."""
+def check_header(frame: Frame) -> None:
+    """Raise `BadInput` unless the header of a raw frame says all that `prepare` needs."""
     for key, why in ESSENTIAL.items():
         if frame.phu.get(key) is None:
             raise BadInput(
@@ -109,11 +111,24 @@ def _check_header(frame: Frame, first: Frame) -> None:
         )
     _ = frame.exposure_time  # raises where it is no time
     _figures(frame)
-    sizes = [[f.sci.get(f"NAXIS{n}") for n in (1, 2)] for f in (frame, first)]
-    if sizes[0] != sizes[1]:
+
+
+def _size(frame: Frame) -> tuple[object, object]:
+    return frame.sci.get("NAXIS1"), frame.sci.get("NAXIS2")
+
+
+def _usual_size(frames: Sequence[Frame]) -> Frame:
+    """Return a frame of the size that most have, the first of them."""
+    sizes = [_size(frame) for frame in frames]
+    return frames[sizes.index(max(sizes, key=sizes.count))]
+
+
+def _check_size(frame: Frame, usual: Frame) -> None:
+    size, wanted = _size(frame), _size(usual)
+    if size != wanted:
         raise BadInput(
-            f"{frame.name} has {sizes[0][0]} x {sizes[0][1]} pixels, "
-            f"{first.name} {sizes[1][0]} x {sizes[1][1]}",
+            f"{frame.name} has {size[0]} x {size[1]} pixels, "
+            f"{usual.name} {wanted[0]} x {wanted[1]}",
             "the detector has one size; pixels of such frames do not correspond",
             "take one of them out of the list",
         )
@@ -148,12 +163,13 @@ def _check_pointing(frames: Sequence[Frame], params: Prepare) -> list[str]:
         return []
     listed = ", ".join(f"{r.name} ({r.relative_separation:.1f} arcsec)" for r in wrong)
     if params.bad_wcs == "exit":
-        raise BadInput(
+        problem = Problem(
             f"header positions contradict the telescope offsets: {listed}",
             "such frames would be stacked in the wrong place",
             "look at them with `f2yaml run checkWCS`, take them out of the list, repair them with "
             "-p prepare:bad_wcs=fix, or accept them with -p prepare:bad_wcs=ignore",
         )
+        raise BadFrames(dict.fromkeys((r.name for r in wrong), (problem,)))
     repaired(frames, params.bad_wcs, *limits)  # raises where there is nothing to repair them by
     done = "are replaced" if params.bad_wcs == "fix" else "are kept, as bad_wcs=ignore asks"
     return [f"prepare: header positions that contradict the telescope offsets {done}: {listed}"]

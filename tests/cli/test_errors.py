@@ -239,7 +239,7 @@ def test_darks_that_are_all_saturated_make_no_dark(
 
 def test_flats_without_light_make_no_flat(f2yaml: Program, tiny: Night, desk: Path) -> None:
     for path in tiny.flats:
-        edited(path, desk / path.name, filled(0))
+        edited(path, desk / path.name, filled(-5))
     done = f2yaml("run", "--inputs", "*.fits", *tiny.darks_2s, cwd=desk, check=False)
     assert done.returncode == 1
     assert "the median of the good pixels of S20200108S0010_lampstack.fits is -" in done.stderr

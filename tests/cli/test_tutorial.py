@@ -127,6 +127,11 @@ def test_a_processed_calibration(desk: Path, kind: str, name: str, used: int, un
             "DQ",
             "HISTORY",
             "PROVENANCE",
+            "FRAMES",
+            "RECIPE",
+            "STEPS",
+            "VALUES",
+            "RUNS",
         ]
         assert hdus["SCI"].data.shape == hdus["VAR"].data.shape == hdus["DQ"].data.shape
         assert hdus["SCI"].header["BUNIT"] == unit

@@ -254,6 +254,13 @@ def test_levels_of_coadded_frames() -> None:
     assert describe("read_noise", pair) == [pytest.approx(23.4)]
 
 
+@pytest.mark.parametrize("coadds", [-1, -9999999])
+def test_a_number_of_exposures_that_is_none_gives_no_levels(coadds: int) -> None:
+    headers = raw_headers("B", COADDS=coadds)
+    for name in ("read_noise", "saturation_level", "non_linear_level"):
+        assert describe(name, headers) == [None]
+
+
 def test_unknown_read_mode_has_no_figures() -> None:
     for name in ("gain", "read_noise", "saturation_level", "non_linear_level"):
         assert describe(name, raw_headers("A", LNRS=2)) == [None]

@@ -323,7 +323,8 @@ def test_a_missing_calibration_shows_what_each_candidate_failed(
         "          time           2020-01-04 06:30:30  2020-04-06 06:30:30  under 90 days  "
         "FAILED: 93.0 days later",
         "  fix:  reduce a dark that fits (`f2yaml run` on its raw frames), register one with "
-        "`f2yaml caldb add FILE`, or name one: --user-cal processed_dark:FILE",
+        "`f2yaml caldb add FILE`, or name one: --user-cal processed_dark:FILE; "
+        "--allow calibration-quality would take ql.fits",
     ]
 
 
@@ -377,12 +378,13 @@ def test_a_file_named_by_the_user_beats_the_database(
     tmp_path: Path, database: CalibrationDatabase
 ) -> None:
     database.add(dark(tmp_path, "d.fits"))
-    mine = dark(tmp_path, "mine.fits", DATE_OBS="2010-01-04", PROCMODE="qa", LNRS=8)
+    mine = dark(tmp_path, "mine.fits", DATE_OBS="2019-12-24")
     found = service(tmp_path, database.path).find(
         raw_headers(), "processed_dark", user={"processed_dark": mine}
     )
     assert (found.path, found.entry) == (mine, None)
-    assert found.why == "named by the user, 3652.0 days earlier"
+    assert found.why == "named by the user, 11.0 days earlier"
+    assert found.allowed == ()
 
 
 @pytest.mark.parametrize(

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import gc
+import re
 import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
-from f2yaml.interpreter.engine import BAND_BYTES, Engine, read_band
+from f2yaml.interpreter.engine import BAND_BYTES, KEPT_BYTES, Engine, read_band
 from f2yaml.interpreter.frame import Frame
 from f2yaml.interpreter.pixels import InMemory
 from hypothesis import given
@@ -114,3 +115,39 @@ def test_a_band_of_several_frames_has_the_planes_that_all_have() -> None:
     assert planes.variance is None
     assert planes.mask is not None
     assert planes.objmask is None
+
+
+def test_bands_of_many_frames_are_not_thin() -> None:
+    engine = Engine(2, max_memory=1 << 30)
+    assert engine.bands(2048, 1 << 20, 12 << 20)[0] == (0, 12)
+    assert engine.bands(2048, 8 << 20, 12 << 20)[0] == (0, 1)
+    assert engine.bands(2048, 4 << 20, 12 << 20, 16)[0] == (0, 16)
+    # those of all threads take an eighth of the memory at most
+    assert engine.bands(2048, 8 << 20, 12 << 20, 16)[0] == (0, 8)
+    assert Engine(2, band_rows=3).bands(9, 8 << 20, 12 << 20, 16) == [(0, 3), (3, 6), (6, 9)]
+
+
+def test_more_memory_than_is_of_use_is_not_taken() -> None:
+    assert Engine(max_memory=1 << 40).max_memory == KEPT_BYTES < 2 << 30
+
+
+def resident_files() -> int:
+    """Return the bytes of files that this process has mapped and in memory."""
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    return int(re.search(r"RssFile:\s+(\d+) kB", status)[1]) * 1024  # type: ignore[index]
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="no /proc: not on Linux")
+def test_pages_of_scratch_files_are_let_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = Engine(max_memory=0, scratch=tmp_path)
+    size = 64 << 20
+    made = engine.empty((size // 4,), np.float32)
+    made[:] = np.arange(size // 4)
+    before = resident_files()
+    engine.map(lambda item: item, [1])
+    assert resident_files() > before - size // 2  # there is room yet
+    monkeypatch.setattr("f2yaml.interpreter.engine.SLACK_BYTES", 0)
+    engine.map(lambda item: item, [1])
+    assert resident_files() < before - 0.9 * size
+    np.testing.assert_array_equal(made, np.arange(size // 4, dtype=np.float32))
+    engine.close()

@@ -119,7 +119,7 @@ def test_the_coverage_goes_through_a_file(tmp_path: Path) -> None:
     assert_array_equal(made.coverage, expected)
     path = write_frame(made, tmp_path / "stack.fits")
     with fits.open(path) as hdus:
-        assert [h.name for h in hdus] == ["PRIMARY", "SCI", "VAR", "DQ", "COVERAGE"]
+        assert [h.name for h in hdus] == ["PRIMARY", "SCI", "VAR", "DQ", "COVERAGE", "FRAMES"]
         assert hdus["COVERAGE"].data.dtype == np.uint16
     again = read_frame(path)
     assert again.coverage is not None

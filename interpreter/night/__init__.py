@@ -1,0 +1,1 @@
+"""A folder of raw frames: sorted, reduced in the order of what needs what, kept up to date."""
