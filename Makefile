@@ -8,7 +8,7 @@ SHELL := /bin/bash
 SPREAD := -n $(JOBS) --dist loadfile
 COVERAGE := --cov --cov-report=term:skip-covered --cov-fail-under=90
 
-.PHONY: demo test test-all test-oldest lint types clean benchmark
+.PHONY: demo test test-all test-oldest lint types docs clean benchmark
 
 $(BIN)/f2yaml: pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit("f2yaml needs Python 3.11 or newer" if sys.version_info < (3, 11) else 0)'
@@ -39,6 +39,14 @@ test-oldest:
 	$(PYTHON) -m venv build/oldest
 	build/oldest/bin/python -m pip install --quiet --disable-pip-version-check -e '.[dev]' -c .ci/oldest.txt
 	build/oldest/bin/python -m pytest $(SPREAD) -m 'not full'
+
+# The pages of docs/ and the reference, into build/site; warnings are errors.
+$(BIN)/mkdocs: $(BIN)/f2yaml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[docs]'
+	touch $@
+
+docs: $(BIN)/mkdocs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict -f .ci/mkdocs.yml
 
 benchmark: $(BIN)/f2yaml
 	$(BIN)/python benchmarks/truth.py

@@ -17,7 +17,8 @@ OUTSIDE = {"readme.md": "README.md", "changelog.md": "CHANGELOG.md"}
 _STYLE = """
 .md-grid { max-width: 80rem }
 .md-typeset img { max-height: 36rem }
-.md-typeset table:not([class]) th { min-width: 3rem }
+.md-typeset table:not([class]) :is(th, td) { min-width: 2rem }
+.md-typeset td:nth-child(-n+2) code { white-space: nowrap }
 """
 _FENCE = re.compile(r"^(\s*)```(\w+) (\S+\.\w+)$", re.M)
 
@@ -47,6 +48,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     for path, text in pages().items():
         files.append(File.generated(config, path, content=text))
     files.append(File.generated(config, "assets/f2yaml.css", content=_STYLE))
+    worker = (ROOT / ".ci/iframe-worker.js").read_text(encoding="utf-8")
+    files.append(File.generated(config, "assets/iframe-worker.js", content=worker))
     for path, source in OUTSIDE.items():
         text = (ROOT / source).read_text(encoding="utf-8")
         files.append(File.generated(config, path, content=text.replace("](docs/", "](")))
@@ -56,5 +59,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
     """Point links at the pages as they lie here; turn names of code blocks into titles."""
     for path, source in OUTSIDE.items():
-        markdown = markdown.replace(f"](../{source}", f"]({path}").replace(f"]({source}", f"]({path}")
+        markdown = markdown.replace(f"](../{source}", f"]({path}").replace(
+            f"]({source}", f"]({path}"
+        )
     return _FENCE.sub(r'\1```\2 title="\3"', markdown)

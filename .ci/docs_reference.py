@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from docs_markup import code, docstring, fence, heading, keys, plain, table
-from f2yaml.interpreter import association, cli, dq, errors
+from f2yaml.interpreter import association, cli, config, dq, errors
 from f2yaml.interpreter.allowing import CHECKS, check_behind
 from f2yaml.interpreter.commands.show import lookup
 from f2yaml.interpreter.f2.descriptors import DESCRIPTORS
@@ -153,21 +153,26 @@ def _recipe(name: str, path: Path) -> list[str]:
 def _recipe_parameters(parameters: Mapping[str, Any]) -> list[str]:
     rows = []
     for name, parameter in parameters.items():
-        bounds = [("≥", parameter.ge), (">", parameter.gt), ("≤", parameter.le), ("<", parameter.lt)]
+        bounds = [
+            ("≥", parameter.ge),
+            (">", parameter.gt),
+            ("≤", parameter.le),
+            ("<", parameter.lt),
+        ]
         limits = ", ".join(f"{sign} {bound:g}" for sign, bound in bounds if bound is not None)
         choices = " or ".join(code(choice) for choice in parameter.choices or ())
         default = "null" if parameter.default is None else str(parameter.default)
         rows.append(
             (code(name), code(default), parameter.unit, limits or choices, plain(parameter.doc))
         )
-    made = table(("`--param`", "default", "unit", "bounds", "meaning"), rows)
-    return ["**Parameters**", "", *made] if made else []
+    made = table(("parameter", "default", "unit", "bounds", "meaning"), rows)
+    return ["**Parameters** (`--param NAME=VALUE`)", "", *made] if made else []
 
 
 def _source(path: Path) -> list[str]:
     shown = path.relative_to(shipped_root())
-    text = fence(path.read_text(encoding="utf-8"), "yaml")
-    return [f'??? note "recipes/{shown}"', "", *(f"    {line}".rstrip() for line in text)]
+    text = "\n".join(fence(path.read_text(encoding="utf-8"), "yaml")).splitlines()
+    return [f'??? note "recipes/{shown}"', "", *(f"    {line}".rstrip() for line in text), ""]
 
 
 # primitives ---------------------------------------------------------------------------------------
@@ -185,7 +190,10 @@ def _catalogue() -> list[str]:
     lines = [*heading(1, "Primitives"), _MADE, ""]
     lines += ["The steps that recipes are made of, by family. Names, parameters and suffixes are"]
     lines += ["those of DRAGONS wherever both have them; [from DRAGONS](../from_dragons.md) has"]
-    lines += ["the differences, [what each step does to the pixels](../science.md) the science.", ""]
+    lines += [
+        "the differences, [what each step does to the pixels](../science.md) the science.",
+        "",
+    ]
     for family, members in families().items():
         lines += heading(2, family.capitalize())
         lines += table(("primitive", ""), ((_link(p.name), plain(p.summary)) for p in members))
@@ -200,7 +208,11 @@ def _family(family: str) -> Iterator[str]:
     yield from [*heading(1, f"Primitives: {family}"), _MADE, ""]
     for primitive in families()[family]:
         data = next(d for d in _shown(primitive.name) if "primitive" in d)
-        yield from [*heading(2, primitive.name, primitive.name.lower()), plain(primitive.summary), ""]
+        yield from [
+            *heading(2, primitive.name, primitive.name.lower()),
+            plain(primitive.summary),
+            "",
+        ]
         rows = (
             (
                 code(row["parameter"]),
@@ -264,7 +276,9 @@ def _tags() -> list[str]:
     rows = []
     for tag in sorted(ALL_TAGS):
         rules = _shown(tag)[0]["rules"]
-        told = ["; ".join(f"{k} {', '.join(map(code, v))}" for k, v in r.items() if v) for r in rules]
+        told = [
+            "; ".join(f"{k} {', '.join(map(code, v))}" for k, v in r.items() if v) for r in rules
+        ]
         rows.append((code(tag), "<br>or ".join(text or "by itself" for text in told)))
     lines = [*heading(1, "Tags"), _MADE, ""]
     lines += ["What a file is, from its primary header: `f2yaml typewalk` shows the tags of files,"]
@@ -306,12 +320,14 @@ def _calibrations() -> list[str]:
     for caltype, criteria in association.RULES.items():
         lines += heading(2, caltype)
         rows = (
-            (code(c.name), _compared(c.compare), code(check_behind(c.name) or ""))
-            for c in criteria
+            (code(c.name), _compared(c.compare), code(check_behind(c.name) or "")) for c in criteria
         )
         lines += table(("criterion", "has to be", "set aside by `--allow`"), rows)
     lines += heading(2, "Checks that can be set aside", "allow")
-    lines += ["`f2yaml run --allow CHECK`; the product says so. [Faults](../faults.md) has more.", ""]
+    lines += [
+        "`f2yaml run --allow CHECK`; the product says so. [Faults](../faults.md) has more.",
+        "",
+    ]
     return lines + table(("check", "allows"), ((code(k), plain(v)) for k, v in CHECKS.items()))
 
 
@@ -335,10 +351,16 @@ def _compared(compare: association.Compare) -> str:
 def _documents() -> list[str]:
     lines = [*heading(1, "Documents"), _MADE, ""]
     lines += ["Every key of every kind of document. `f2yaml validate` checks them all,"]
-    lines += ["`f2yaml schema` writes the JSON Schemas that editors complete from.", ""]
+    lines += ["`f2yaml schema` writes the JSON Schemas that editors complete from. How large a"]
+    lines += ["document may be stands in [limits](../security.md#limits).", ""]
     for name, purpose in _DOCUMENTS.items():
         schema = model_of(name).model_json_schema(by_alias=True)
         lines += [*heading(2, name.capitalize(), name), f"For {purpose}.", ""]
+        if name == "config":
+            lines += [f"The first of `--config FILE`, the file that `${config.VARIABLE}` names,"]
+            lines += ["`./f2yaml.yaml` and `~/.config/f2yaml/config.yaml` serves; without any, a"]
+            lines += ["database in `calibrations/` of the working folder. `f2yaml caldb config`"]
+            lines += ["shows which. DRAGONS' file is read where `--config` names it.", ""]
         lines += keys(schema, "key")
         for part, item in schema.get("$defs", {}).items():
             if "properties" not in item:
@@ -378,7 +400,7 @@ def _options(parser: argparse.ArgumentParser) -> list[str]:
     parser.formatter_class = partial(argparse.HelpFormatter, width=88)
     parser.color = False
     formatter = parser._get_formatter()
-    lines = fence(parser.format_usage().removeprefix("usage: "))
+    lines = fence(re.sub(r"^(usage: |       )", "", parser.format_usage(), flags=re.M))
     rows = []
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction | argparse._HelpAction):

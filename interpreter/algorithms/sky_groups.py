@@ -1,10 +1,11 @@
 """Skies of frames that share their neighbours: sorted and summed once for all of them.
 
 In a dither every frame is a sky of every other; in a long one, of those taken near it in time. The
-samples of a pixel are then mostly the same for several targets. Each takes its own sample out of
-the sums and out of the sorted middle; where not all neighbours are shared, it merges in those that
-are not (`sky_windows`). Samples rejected as outliers, and pixels whose only good samples are those
-taken out, are rare; such pixels are done one by one.
+samples of a pixel are then the same for several targets, or nearly so from one to the next. Each
+takes its own sample out of the sums and out of the sorted samples; where not all neighbours are
+shared, those that differ come in and go out between two targets (`sky_windows`). Samples rejected
+as outliers, and pixels whose only good samples are those taken out, are rare; such pixels are done
+one by one.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from f2yaml.interpreter.algorithms.jit import kernel
 from f2yaml.interpreter.algorithms.median_noise import median_factor
 from f2yaml.interpreter.algorithms.networks import TILE, pruned_pairs, sorting_pairs
 from f2yaml.interpreter.algorithms.pixel import Rules, Samples
+from f2yaml.interpreter.algorithms.sky_tiles import INF32
 
 Int32 = npt.NDArray[np.int32]
 Float32 = npt.NDArray[np.float32]
@@ -33,7 +35,7 @@ Bits = npt.NDArray[np.uint16]
 
 NO_BITS = np.uint16(0)
 #: Frames of a group that a target may do without.
-SLACK = 8
+SLACK = 20
 
 
 class Groups(NamedTuple):
@@ -42,12 +44,14 @@ class Groups(NamedTuple):
     Group g has the targets ``member[start[g]:start[g + 1]]``. Its frames are the first ``size[g]``
     of ``core[g]``, filled up with the dummy `n`; `own` is the frame that a target is itself, which
     is no sky of it, or `n`. A target uses none of the first ``far`` of its row of `away` either, at
-    most ``slack[g]``. Its skies are the first ``sizes`` of its row of `listed`.
+    most ``slack[g]``.
 
-    The first ``common[g]`` of ``shared[g]`` are away from no target of the group. A target uses
-    these, but for itself, and the first ``extras`` of its row of `extra`. From the frames of the
-    target before it, or from the core, one comes to its frames by the first ``steps`` of its row
-    of `step`, which come in or go out by their `sign`.
+    Groups with a slack are done one target after the other. All frames between the first and the
+    last that a target uses are its window, ``window[:width]``; a few of them it does not use, as in
+    a dither that comes back to a place: the first ``gaps`` of its row of `gap`, itself among them.
+    From the window of the target before one comes to that of a target by taking out the first
+    ``changes`` of its row of `go` and putting in those of `come`; where that is too many, `fresh`
+    is set.
     """
 
     start: Int32
@@ -56,21 +60,22 @@ class Groups(NamedTuple):
     core: Int32
     size: Int32
     slack: Int32
-    shared: Int32
-    common: Int32
     away: Int32
     far: Int32
-    extra: Int32
-    extras: Int32
-    step: Int32
-    sign: Int32
-    steps: Int32
+    window: Int32
+    width: Int32
+    gap: Int32
+    gaps: Int32
+    fresh: Int32
+    come: Int32
+    go: Int32
+    changes: Int32
     listed: Int32
     sizes: Int32
 
 
 class Networks(NamedTuple):
-    """Networks for the groups, then for the numbers of extras: ``pairs[start[g]:start[g + 1]]``."""
+    """Networks for the groups, then by number of rows: ``pairs[start[g]:start[g + 1]]``."""
 
     pairs: Int32
     start: npt.NDArray[np.int64]
@@ -98,38 +103,45 @@ def groups_of(listed: Int32, own: Int32, n: int, slack: int = SLACK) -> Groups:
             itself[j] = n
         wanted.append(skies if itself[j] == n else skies | {int(itself[j])})
     cores, members = _gathered(wanted, slack)
-    shared, order = [], []
     away: list[list[int]] = [[]] * len(wanted)
-    extra, steps, signs = away.copy(), away.copy(), away.copy()
+    come, go = away.copy(), away.copy()
+    windows = [_window_of(skies) for skies in wanted]
+    gap = [
+        sorted((window - skies) | ({int(i)} & window))
+        for window, skies, i in zip(windows, wanted, itself, strict=True)
+    ]
+    fresh = np.zeros(len(wanted), np.int32)
+    before: frozenset[int] = frozenset()
     for frames, found in zip(cores, members, strict=True):
-        shared.append(sorted(frozenset.intersection(*(wanted[j] for j in found))))
-        order += found
-        before = frames
         for j in found:
-            more, less = sorted(wanted[j] - before), sorted(before - wanted[j])
-            steps[j], signs[j] = more + less, [1] * len(more) + [-1] * len(less)
             away[j] = sorted(frames - wanted[j])
-            extra[j] = sorted(wanted[j] - {*shared[-1], int(itself[j])})
-            before = wanted[j]
+        if not any(away[j] for j in found):
+            continue  # all share all
+        for j in found:
+            come[j], go[j] = sorted(windows[j] - before), sorted(before - windows[j])
+            if not before or 4 * max(len(come[j]), len(go[j])) > len(windows[j]):
+                fresh[j], come[j], go[j] = 1, [], []
+            before = windows[j]
+    far, changes = _lengths(away), np.maximum(_lengths(come), _lengths(go))
     index = np.where(listed < 0, n, listed).astype(np.int32)
     index = np.take_along_axis(index, np.argsort(index, axis=1, kind="stable"), axis=1)
-    far = _lengths(away)
     return Groups(
         start=np.cumsum([0, *map(len, members)]).astype(np.int32),
-        member=np.array(order, np.int32),
+        member=np.array([j for found in members for j in found], np.int32),
         own=itself,
         core=_padded([sorted(frames) for frames in cores], n, 4),
         size=_lengths(cores),
         slack=np.array([far[found].max() for found in members], np.int32),
-        shared=_padded(shared, n),
-        common=_lengths(shared),
         away=_padded(away, n),
         far=far,
-        extra=_padded(extra, n),
-        extras=_lengths(extra),
-        step=_padded(steps, n, 2),
-        sign=_padded(signs, 0, 2),
-        steps=_lengths(steps),
+        window=_padded([sorted(frames) for frames in windows], n, 4),
+        width=_lengths(windows),
+        gap=_padded(gap, n, 2),
+        gaps=_lengths(gap),
+        fresh=fresh,
+        come=_padded(come, n, int(changes.max())),
+        go=_padded(go, n, int(changes.max())),
+        changes=changes,
         listed=np.ascontiguousarray(index),
         sizes=(listed >= 0).sum(axis=1).astype(np.int32),
     )
@@ -141,7 +153,11 @@ def _gathered(
     """Return the frames of each group, and its targets, next to each other in order of frames."""
     cores: list[frozenset[int]] = []
     members: list[list[int]] = []
-    for j in sorted(range(len(wanted)), key=lambda j: (sorted(wanted[j]), j)):
+
+    def place(j: int) -> tuple[int, list[int], int]:
+        return min(wanted[j]) + max(wanted[j]), sorted(wanted[j]), j
+
+    for j in sorted(range(len(wanted)), key=place):
         grown = cores[-1] | wanted[j] if cores else wanted[j]
         fits = cores and all(len(grown - wanted[i]) <= slack for i in (*members[-1], j))
         if fits:
@@ -153,15 +169,22 @@ def _gathered(
     return cores, members
 
 
+def _window_of(skies: frozenset[int]) -> frozenset[int]:
+    """Return all frames between the first and the last of some, or these if others are many."""
+    window = frozenset(range(min(skies), max(skies) + 1))
+    return window if len(window) - len(skies) <= max(8, len(skies) // 4) else skies
+
+
 def _lengths(rows: Iterable[Collection[int]]) -> Int32:
     return np.array([len(row) for row in rows], np.int32)
 
 
-def _padded(rows: list[list[int]], filler: int, multiple: int = 1) -> Int32:
+def _padded(rows: Iterable[list[int]], filler: int, multiple: int = 1) -> Int32:
     """Return rows of different length as one array."""
-    width = max(1, *map(len, rows))
-    array = np.full((len(rows), -(-width // multiple) * multiple), filler, np.int32)
-    for filled, row in zip(array, rows, strict=True):
+    lists = list(rows)
+    width, multiple = max(1, *map(len, lists)), max(1, multiple)
+    array = np.full((len(lists), -(-width // multiple) * multiple), filler, np.int32)
+    for filled, row in zip(array, lists, strict=True):
         filled[: len(row)] = row
     return array
 
@@ -169,28 +192,18 @@ def _padded(rows: list[list[int]], filler: int, multiple: int = 1) -> Int32:
 def networks_of(groups: Groups) -> Networks:
     """Return the networks that find the middle of what the targets of a group share.
 
-    Without its own sample the median of a target is next to the middle. With e samples of other
-    frames it is up to e places off. Those are sorted by networks of their own.
+    Without its own sample the median of a target is next to the middle. Windows that are sorted
+    afresh are sorted whole.
     """
-    parts = []
-    for g, (size, slack) in enumerate(
-        zip(groups.common.tolist(), groups.slack.tolist(), strict=True)
-    ):
-        if slack == 0:
-            middle = max(size // 2 - 1, 0) if size % 2 == 0 else size // 2
-            lowest, highest = middle - 1, middle + 1
-        else:
-            found = groups.member[groups.start[g] : groups.start[g + 1]]
-            extras = groups.extras[found]
-            inside = (groups.shared[g] == groups.own[found, None])[:, :size].any(axis=1)
-            high = (size - inside + extras) // 2
-            lowest, highest = int((high - 1 - extras).min()), int((high + 1).max())
-        rows = range(max(lowest, 0), min(highest, size - 1) + 1)
-        parts.append(pruned_pairs(size, tuple(rows)))
-    most = int(groups.extras.max())
-    used = set(groups.extras.tolist())
     none = np.empty((0, 2), np.int32)
-    parts += [sorting_pairs(e) if e in used else none for e in range(most + 1)]
+    parts = []
+    for size, slack in zip(groups.size.tolist(), groups.slack.tolist(), strict=True):
+        middle = max(size // 2 - 1, 0) if size % 2 == 0 else size // 2
+        rows = range(max(middle - 1, 0), min(middle + 1, size - 1) + 1)
+        parts.append(pruned_pairs(size, tuple(rows)) if slack == 0 else none)
+    used = {*groups.width[groups.fresh > 0].tolist(), *groups.gaps.tolist()}
+    most = int(max(groups.width.max(), groups.gaps.max()))
+    parts += [sorting_pairs(k) if k in used else none for k in range(most + 1)]
     start = np.cumsum([0] + [len(part) for part in parts])
     return Networks(np.concatenate(parts), start.astype(np.int64))
 
@@ -237,11 +250,7 @@ def _group_skies(  # type: ignore[no-untyped-def]
     s, objects, step, n, width, groups, networks, rules, size, value, spread, bits
 ):
     block = tiles.new_block(n, width)
-    most = 1
-    for g in range(groups.size.size):
-        if groups.slack[g] > 0:
-            most = max(most, groups.start[g + 1] - groups.start[g])
-    b = sky_tiles.new_tile(groups.common.max(), groups.extras.max(), most)
+    b, wide = _tile(groups)
     present = np.empty(n + 1, np.uint16)
     lists = (
         np.empty(n, np.float32),
@@ -258,95 +267,166 @@ def _group_skies(  # type: ignore[no-untyped-def]
             weights[k] = 1.0 / number
         else:
             weights[k] = median_factor(number) / (number * number)
+    every = np.full(-(-n // 4) * 4, n, np.int32)
+    every[:n] = np.arange(n)
     for start in range(0, size, width):
         run = min(width, size - start)
         sky_tiles.load_block(s, objects, step, n, start, run, block)
-        for o in range(0, run, TILE):
-            m = min(TILE, run - o)
+        for o in range(0, run, wide):
+            m = min(wide, run - o)
             p = start + o
             sky_tiles.bits_present(block.flags, n, o, m, present)
+            chained = False
             for g in range(groups.size.size):
+                if groups.slack[g] > 0:
+                    chained = True
+                    continue
                 c, core = groups.size[g], groups.core[g]
                 pairs = networks.pairs[networks.start[g] : networks.start[g + 1]]
                 some = NO_BITS
                 for q in range(c):
                     some |= present[core[q]]
-                shared = groups.shared[g, : groups.common[g]]
                 adopted, least, flagged = sky_tiles.prepare(
-                    s, core, c, shared, pairs, rules, p, o, m, some, block, b
+                    s, core, c, pairs, rules, p, o, m, some, block, b
                 )
                 _targets(
-                    groups, g, networks, rules, p, o, m, size, weights, least, flagged, block, b,
+                    groups, g, rules, p, o, m, size, weights, least, flagged, block, b,
                     value, spread, bits,
                 )  # fmt: skip
-                if rules.reject != pixel.NONE:
-                    sky_tiles.mark(rules, core[: -(-c // 4) * 4], o, m, block, b)
-                sky_repairs.again(
+                sky_repairs.mark_and_do(
                     s, rules, n, groups, g, p, o, m, size, lists, block, b, value, spread, bits
                 )
                 if adopted > 0:
                     sky_adopt.give_back(core, c, o, m, block, b.adopted)
+            if chained:
+                _windows(
+                    s, groups, networks, rules, p, o, m, n, size, weights, every, present, lists,
+                    block, b, value, spread, bits,
+                )  # fmt: skip
+
+
+@kernel
+def _tile(groups):  # type: ignore[no-untyped-def]
+    """Return arrays for a tile, and its width: sorted windows have to stay in the cache."""
+    rows, most, wide = 1, 1, TILE
+    for g in range(groups.size.size):
+        if groups.slack[g] == 0:
+            rows = max(rows, groups.size[g])
+        else:
+            most = max(most, groups.start[g + 1] - groups.start[g])
+            wide = TILE // 2
+    for j in range(groups.width.size):
+        rows = max(rows, groups.width[j])
+    return sky_tiles.new_tile(rows, most, groups.gaps.max()), wide
 
 
 @kernel
 def _targets(  # type: ignore[no-untyped-def]
-    groups, g, networks, rules, p, o, m, size, table, least, flagged, block, b, value, spread, bits
+    groups, g, rules, p, o, m, size, table, least, flagged, block, b, value, spread, bits
 ):
-    """Write the skies of the targets of a group for one tile, as if there were no outliers."""
-    exact = groups.slack[g] == 0
-    first, common, is_mean = groups.start[g], groups.common[g], rules.operation == pixel.MEAN
-    even = common % 2 == 0
-    counts, total, every = b.counts, b.total, b.noise
-    if not exact:
-        sky_windows.begin(m, b)
-        counts, total, every = b.left, b.rest, b.rest_noise
-    all_counts, whole, less, again = b.counts, b.whole, b.less, b.again
-    below, centre, above = b.below, b.centre, b.above
-    once, twice, alike = b.once, b.twice, b.every
+    """Write the skies of targets that share all frames for one tile, as if without outliers."""
+    is_mean, even = rules.operation == pixel.MEAN, groups.size[g] % 2 == 0
+    counts, whole, less = b.counts, b.whole, b.less
     sky_tiles.weigh(counts, table, m, whole, less)
-    for e in range(first, groups.start[g + 1]):
+    for e in range(groups.start[g], groups.start[g + 1]):
         j = groups.member[e]
         own = block.values[groups.own[j], o : o + m]
         noise = block.variance[groups.own[j], o : o + m]
         z = j * size + p
         out, out_noise, out_bits = value[z : z + m], spread[z : z + m], bits[z : z + m]
-        if not exact:
-            k = groups.steps[j] + groups.steps[j] % 2
-            sky_windows.step(groups.step[j, :k], groups.sign[j, :k], is_mean, o, m, block, b)
-            sky_tiles.weigh(counts, table, m, whole, less)
-            if not is_mean or rules.reject != pixel.NONE:
-                middle = b.centres[e - first, :m]
-                _centre(groups, g, j, common, networks, own, o, m, block, b, middle)
         if is_mean:
-            sky_tiles.means(own, m, total, whole, less, out)
-            sky_tiles.mean_noise(own, noise, m, every, whole, less, out_noise)
+            sky_tiles.means(own, m, b.total, whole, less, out)
+            sky_tiles.mean_noise(own, noise, m, b.noise, whole, less, out_noise)
         else:
-            if exact:
-                sky_tiles.medians(own, m, even, counts, below, centre, above, out)
-            else:
-                middle = b.centres[e - first]
-                for t in range(m):
-                    out[t] = middle[t]
-            sky_tiles.median_noise(own, noise, m, every, whole, less, out_noise)
+            sky_tiles.medians(own, m, even, counts, b.below, b.centre, b.above, out)
+            sky_tiles.median_noise(own, noise, m, b.noise, whole, less, out_noise)
         if not flagged:
             out_bits[:] = 0
-        elif exact:
-            flags = block.flags[groups.own[j], o : o + m]
-            sky_tiles.others_bits(own, flags, m, once, twice, out_bits)
         else:
-            sky_tiles.common_bits(m, once, alike, again, out_bits)
-        if least <= groups.slack[g] + 1:  # else some sample is left for every target
-            sky_tiles.mark_alone(own, m, counts, all_counts, again, out, out_noise, out_bits)
+            flags = block.flags[groups.own[j], o : o + m]
+            sky_tiles.others_bits(own, flags, m, b.once, b.twice, out_bits)
+        if least <= 1:  # else some sample is left for every target
+            sky_tiles.mark_alone(own, m, counts, counts, b.again, out, out_noise, out_bits)
 
 
 @kernel
-def _centre(groups, g, j, common, networks, own, o, m, block, b, middle):  # type: ignore[no-untyped-def]
-    """Write the medians of one target of a window, and widen what encloses those of all."""
-    inside = False
-    for q in range(common):
-        inside |= groups.shared[g, q] == groups.own[j]
-    extras = groups.extras[j]
-    number = groups.size.size + extras
-    pairs = networks.pairs[networks.start[number] : networks.start[number + 1]]
-    sky_windows.centre(own, inside, common, groups.extra[j, :extras], pairs, o, m, block, b, middle)
-    sky_windows.enclose(middle, m, b)
+def _windows(  # type: ignore[no-untyped-def]
+    s, groups, networks, rules, p, o, m, n, size, table, every, present, lists, block, b,
+    value, spread, bits,
+):  # fmt: skip
+    """Write the skies of all targets that do not share all frames for one tile."""
+    is_mean, clip = rules.operation == pixel.MEAN, rules.reject != pixel.NONE
+    some = NO_BITS
+    for i in range(n):
+        some |= present[i]
+    adopted, _, flagged = sky_tiles.survey(s, every, n, p, o, m, some, block, b)
+    known, number = b.known, groups.size.size
+    for t in range(m):
+        known[t] = b.again[t]
+    rows = 0
+    for g in range(number):
+        if groups.slack[g] == 0:
+            continue
+        b.below[:m] = INF32
+        b.above[:m] = -INF32
+        for t in range(m):
+            b.again[t] = known[t]
+        first = groups.start[g]
+        for e in range(first, groups.start[g + 1]):
+            j = groups.member[e]
+            k, ordered = groups.width[j], clip or not is_mean
+            if groups.fresh[j] > 0:
+                sky_windows.begin(groups.window[j, : -(-k // 4) * 4], is_mean, o, m, block, b)
+                if ordered:
+                    at = networks.start[number + k]
+                    pairs = networks.pairs[at : networks.start[number + k + 1]]
+                    sky_windows.sort(groups.window[j], k, pairs, o, m, block, b.work)
+                rows = k
+            for q in range(groups.changes[j]):
+                old, new = groups.go[j, q], groups.come[j, q]
+                sky_windows.change(old, new, is_mean, o, m, block, b)
+                if old == n:
+                    rows += 1
+                if ordered:
+                    sky_windows.replace(old, new, rows, o, m, block, b)
+                if new == n:
+                    rows -= 1
+            without = groups.gap[j, : groups.gaps[j] + groups.gaps[j] % 2]
+            sky_windows.leave_out(without, is_mean, o, m, block, b)
+            centre = b.centres[e - first]
+            if ordered:
+                q = number + groups.gaps[j]
+                pairs = networks.pairs[networks.start[q] : networks.start[q + 1]]
+                sky_windows.medians(groups.gap[j], groups.gaps[j], pairs, o, m, block, b, centre)
+            if clip:
+                sky_windows.enclose(centre, m, b.below, b.above)
+            _window(
+                is_mean, flagged, centre, table, m, j * size + p, block.values[n], b,
+                value, spread, bits,
+            )  # fmt: skip
+        sky_repairs.mark_and_do(
+            s, rules, n, groups, g, p, o, m, size, lists, block, b, value, spread, bits
+        )
+    if adopted > 0:
+        sky_adopt.give_back(every, n, o, m, block, b.adopted)
+
+
+@kernel
+def _window(  # type: ignore[no-untyped-def]
+    is_mean, flagged, centre, table, m, z, none, b, value, spread, bits
+):
+    """Write the sky of one target of a window, as if without outliers; `none` has no samples."""
+    out, out_noise, out_bits = value[z : z + m], spread[z : z + m], bits[z : z + m]
+    least = sky_windows.weigh(b.used, table, m, b.whole)
+    sky_windows.scale(b.sum_noise, b.whole, is_mean, m, out_noise)
+    if is_mean:
+        sky_windows.scale(b.sum, b.whole, False, m, out)
+    else:
+        for t in range(m):
+            out[t] = centre[t]
+    if flagged:
+        sky_tiles.common_bits(m, b.once, b.every, b.again, out_bits)
+    else:
+        out_bits[:] = 0
+    if least <= 0:
+        sky_tiles.mark_alone(none, m, b.used, b.counts, b.again, out, out_noise, out_bits)

@@ -11,6 +11,7 @@ from f2yaml.interpreter.algorithms.sky_tiles import (
     MARGIN,
     NO_DATA,
     ZERO32,
+    mark,
     without,
 )
 
@@ -64,53 +65,50 @@ def _suspects(rules, core, c, o, t, block, b, found):  # type: ignore[no-untyped
 
 
 @kernel
-def _clipped(  # type: ignore[no-untyped-def]
-    rules, j, groups, centre, found, suspects, x, v, count, total, noise, one
-):
-    """Fill `one` with the mean of target `j` without outliers, and its variance.
+def _outlies(rules, j, groups, centre, found, suspects, x, v):  # type: ignore[no-untyped-def]
+    """Return whether target `j` uses a sample that is an outlier.
 
     `x` and `v` are the samples of the pixel and their variances, `centre` the median of those of
-    the target, `found` are the frames whose sample may be an outlier. Returns how many are, or -1
-    if no sample is left.
+    the target, `found` are the frames whose sample may be an outlier.
     """
-    if not (abs(centre) < INF32):
-        return -1
     ls, hs = np.float32(rules.lsigma), np.float32(rules.hsigma)
-    own, away = groups.own[j], groups.away[j]
-    far = groups.far[j]
-    out = 0
+    own, away, far = groups.own[j], groups.away[j], groups.far[j]
     for q in range(suspects):
         i = found[q]
         used = i != own
         for r in range(far):
             used &= i != away[r]
         if used and not pixel.keeps(x[i], v[i], centre, ls, hs, ZERO32):
-            total -= np.float64(x[i])
-            noise -= np.float64(v[i])
-            out += 1
-    if out == 0:
-        return 0
-    k = count - out
-    for r in range(-1, far):
-        i = own if r < 0 else away[r]
-        if x[i] == x[i]:
-            total -= np.float64(x[i])
-            noise -= np.float64(v[i])
-            k -= 1
-    if k <= 0:
-        return -1
-    one[0] = total / k
-    one[1] = noise / (np.float64(k) * k)
-    return out
+            return True
+    return False
 
 
 @kernel
-def again(s, rules, n, groups, g, p, o, m, size, lists, block, b, value, spread, bits):  # type: ignore[no-untyped-def]
-    """Do the marked pixels of a tile again, for each target of a group."""
-    d, v, flags, f, found, one = lists
-    c, core, exact = groups.size[g], groups.core[g], groups.slack[g] == 0
-    members = groups.member[groups.start[g] : groups.start[g + 1]]
-    even = c % 2 == 0
+def _clipped(rules, index, k, centre, x, v, one):  # type: ignore[no-untyped-def]
+    """Fill `one` with the mean of the samples of `k` frames without outliers, and its variance.
+
+    Returns how many samples are left.
+    """
+    ls, hs = np.float32(rules.lsigma), np.float32(rules.hsigma)
+    total, noise, left = 0.0, 0.0, 0
+    for q in range(k):
+        i = index[q]
+        if x[i] == x[i] and pixel.keeps(x[i], v[i], centre, ls, hs, ZERO32):
+            total += np.float64(x[i])
+            noise += np.float64(v[i])
+            left += 1
+    if left > 0:
+        one[0] = total / left
+        one[1] = noise / (np.float64(left) * left)
+    return left
+
+
+@kernel
+def mark_and_do(s, rules, n, groups, g, p, o, m, size, lists, block, b, value, spread, bits):  # type: ignore[no-untyped-def]
+    """Find the pixels of a group that may have outliers, and do all marked pixels of it again."""
+    if rules.reject != pixel.NONE:
+        c = groups.size[g]
+        mark(rules, groups.core[g, : -(-c // 4) * 4], o, m, block, b)
     marks = b.again
     some = np.uint8(0)
     for t in range(m):
@@ -118,30 +116,41 @@ def again(s, rules, n, groups, g, p, o, m, size, lists, block, b, value, spread,
     if some == 0:
         return
     for t in range(m):
-        if marks[t] == 0:
-            continue
-        suspects = -1
-        if rules.operation == pixel.MEAN and rules.reject != pixel.NONE:
-            suspects = _suspects(rules, core, c, o, t, block, b, found)
-        x_all, v_all = block.values[:, o + t], block.variance[:, o + t]
-        for e in range(members.size):
-            j = members[e]
-            z = j * size + p + t
-            out = -1
-            if suspects >= 0:
-                centre = b.centres[e, t]
-                if exact:
-                    mine = x_all[groups.own[j]]
-                    centre = without(mine, b.below[t], b.centre[t], b.above[t], b.counts[t], even)
-                out = _clipped(
-                    rules, j, groups, centre, found, suspects, x_all, v_all,
-                    b.counts[t], b.total[t], b.noise[t], one,
-                )  # fmt: skip
-            if out < 0:
-                one[0], one[1], bits[z] = _one(
-                    s, rules, groups.listed[j], groups.sizes[j], n, p + t,
-                    block.flags[:, o + t], d, v, flags, f,
-                )  # fmt: skip
-            if out != 0:
-                value[z] = one[0]
-                spread[z] = one[1]
+        if marks[t] != 0:
+            _again(s, rules, n, groups, g, p, o, t, size, lists, block, b, value, spread, bits)
+
+
+@kernel
+def _again(s, rules, n, groups, g, p, o, t, size, lists, block, b, value, spread, bits):  # type: ignore[no-untyped-def]
+    """Do one pixel of a tile again, for each target of a group."""
+    d, v, flags, f, found, one = lists
+    c, core, exact = groups.size[g], groups.core[g], groups.slack[g] == 0
+    members = groups.member[groups.start[g] : groups.start[g + 1]]
+    even = c % 2 == 0
+    suspects = -1
+    if rules.operation == pixel.MEAN and rules.reject != pixel.NONE:
+        suspects = _suspects(rules, core, c, o, t, block, b, found)
+    x_all, v_all = block.values[:, o + t], block.variance[:, o + t]
+    for e in range(members.size):
+        j = members[e]
+        z = j * size + p + t
+        done = False
+        if suspects >= 0:
+            centre = b.centres[e, t]
+            if exact:
+                mine = x_all[groups.own[j]]
+                centre = without(mine, b.below[t], b.centre[t], b.above[t], b.counts[t], even)
+            if abs(centre) < INF32:
+                if not _outlies(rules, j, groups, centre, found, suspects, x_all, v_all):
+                    continue
+                done = (
+                    _clipped(rules, groups.listed[j], groups.sizes[j], centre, x_all, v_all, one)
+                    > 0
+                )
+        if not done:
+            one[0], one[1], bits[z] = _one(
+                s, rules, groups.listed[j], groups.sizes[j], n, p + t,
+                block.flags[:, o + t], d, v, flags, f,
+            )  # fmt: skip
+        value[z] = one[0]
+        spread[z] = one[1]

@@ -37,21 +37,22 @@ class Tile(NamedTuple):
     """Arrays for one tile of one group.
 
     `counts`, `total` and `noise` are number and sums of the samples of the core; `left`, `rest`
-    and `rest_noise` those without the frames that are away from a target. `below` and `above`
-    enclose the medians of all targets. `work` has the sorted samples of the frames that all
-    targets use, between a row of -inf and one of +inf; `extras`, below a row of -inf, those of the
-    others of one target. `centres` has the median of each target, in the order of the group.
-    `whole` and `less` are what a sum is multiplied by: of all these samples, of all but one.
+    and `rest_noise` those of the window of one target, and `used`, `sum` and `sum_noise` those that
+    it uses. `extras` has the sorted samples that it does not. `below` and `above`
+    enclose the medians of all targets. `work` has the sorted samples: of the core between a row of
+    -inf and one of +inf, or of a window. `centres` has the median of each target, in the order of
+    the group. `whole` and `less` are what a sum is multiplied by: of all these samples, of all but
+    one. `known` marks pixels that are to be done again for all targets; `out`, `come` and `last`
+    are work space.
     """
 
     work: Float32
     extras: Float32
     centres: Float32
     side: Float32
-    sign: Float32
-    taken: Float32
-    lower: Float32
-    upper: Float32
+    out: Float32
+    come: Float32
+    last: Float32
     below: Float32
     centre: Float32
     above: Float32
@@ -64,10 +65,14 @@ class Tile(NamedTuple):
     left: Int32
     rest: npt.NDArray[np.float64]
     rest_noise: npt.NDArray[np.float64]
+    used: Int32
+    sum: npt.NDArray[np.float64]
+    sum_noise: npt.NDArray[np.float64]
     once: Bits
     twice: Bits
     every: Bits
     again: npt.NDArray[np.uint8]
+    known: npt.NDArray[np.uint8]
     adopted: Int32
 
 
@@ -121,11 +126,14 @@ def bits_present(flags, n, o, m, present):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def new_tile(n, extras, members):  # type: ignore[no-untyped-def]
-    """Return a tile for up to `n` shared frames, others of a target, and targets of a window."""
+def new_tile(n, members, gaps):  # type: ignore[no-untyped-def]
+    """Return a tile for up to `n` sorted frames, and `members` targets of a group of windows.
+
+    Up to `gaps` frames of its window are not used by a target.
+    """
     return Tile(
-        np.empty((n + 2, TILE), np.float32),
-        np.full((extras + 1, TILE), -INF32, np.float32),
+        np.full((n + gaps + 3, TILE), INF32, np.float32),
+        np.empty((gaps + 1, TILE), np.float32),
         np.empty((members, TILE), np.float32),
         np.empty(TILE, np.float32),
         np.empty(TILE, np.float32),
@@ -135,7 +143,6 @@ def new_tile(n, extras, members):  # type: ignore[no-untyped-def]
         np.empty(TILE, np.float32),
         np.empty(TILE, np.float32),
         np.empty(TILE, np.float32),
-        np.empty(TILE, np.float32),
         np.empty(TILE, np.int32),
         np.empty(TILE, np.float64),
         np.empty(TILE, np.float64),
@@ -144,9 +151,13 @@ def new_tile(n, extras, members):  # type: ignore[no-untyped-def]
         np.empty(TILE, np.int32),
         np.empty(TILE, np.float64),
         np.empty(TILE, np.float64),
+        np.empty(TILE, np.int32),
+        np.empty(TILE, np.float64),
+        np.empty(TILE, np.float64),
         np.empty(TILE, np.uint16),
         np.empty(TILE, np.uint16),
         np.empty(TILE, np.uint16),
+        np.empty(TILE, np.uint8),
         np.empty(TILE, np.uint8),
         np.empty(TILE, np.int32),
     )
@@ -209,12 +220,12 @@ def collect_bits(core, o, m, block, b):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def prepare(s, core, c, shared, pairs, rules, p, o, m, some, block, b):  # type: ignore[no-untyped-def]
-    """Fill the tile with what all targets of a group share.
+def survey(s, core, c, p, o, m, some, block, b):  # type: ignore[no-untyped-def]
+    """Count the samples of some frames, sum their variances and collect their bits.
 
-    `core` are the frames of the group, the first `c` of them no dummies; `shared` are those that
-    all targets use, which are sorted. Returns the number of pixels whose samples are adopted, the
-    least number of samples of a pixel, and whether any sample in use has bits.
+    `core` are the frames, the first `c` of them no dummies, and `some` all bits of their pixels.
+    Pixels without good samples adopt others. Returns how many do, the least number of samples of a
+    pixel, and whether any sample in use has bits.
     """
     used = core[: -(-c // 4) * 4]
     adopted = 0
@@ -223,20 +234,8 @@ def prepare(s, core, c, shared, pairs, rules, p, o, m, some, block, b):  # type:
         adopted = adopt(s, core, c, p, o, m, block, b.counts, b.adopted)
         least = tiles.count_rows(block.values, used, o, m, b.counts)
     tiles.sum_rows(block.variance, used, o, m, b.noise)
-    b.again[:] = 0
-    if rules.operation == pixel.MEAN:
-        tiles.sum_rows(block.values, used, o, m, b.total)
-    if rules.operation == pixel.MEDIAN or rules.reject != pixel.NONE:
-        k = shared.size
-        tiles.sort_middle(block.values, shared, k, o, m, pairs, b.side, b.work[1:])
-        b.work[0] = -INF32
-        b.work[k + 1] = INF32
-        centre = max(k // 2 - 1, 0) if k % 2 == 0 else k // 2
-        b.below[:m] = b.work[max(centre, 1), :m]
-        b.centre[:m] = b.work[centre + 1, :m]
-        b.above[:m] = b.work[min(centre + 2, k), :m]
     for t in range(m):
-        b.again[t] |= not (b.noise[t] < INF64)
+        b.again[t] = not (b.noise[t] < INF64)
     b.once[:] = 0
     flagged = adopted > 0 or some & SIGNAL_BITS != 0
     if flagged:
@@ -247,12 +246,36 @@ def prepare(s, core, c, shared, pairs, rules, p, o, m, some, block, b):  # type:
 
 
 @kernel
+def prepare(s, core, c, pairs, rules, p, o, m, some, block, b):  # type: ignore[no-untyped-def]
+    """Fill the tile with what targets that share all frames of a core share; see `survey`."""
+    adopted, least, flagged = survey(s, core, c, p, o, m, some, block, b)
+    if rules.operation == pixel.MEAN:
+        tiles.sum_rows(block.values, core[: -(-c // 4) * 4], o, m, b.total)
+    if rules.operation == pixel.MEDIAN or rules.reject != pixel.NONE:
+        tiles.sort_middle(block.values, core, c, o, m, pairs, b.side, b.work[1:])
+        b.work[0] = -INF32
+        b.work[c + 1] = INF32
+        centre = max(c // 2 - 1, 0) if c % 2 == 0 else c // 2
+        b.below[:m] = b.work[max(centre, 1), :m]
+        b.centre[:m] = b.work[centre + 1, :m]
+        b.above[:m] = b.work[min(centre + 2, c), :m]
+    return adopted, least, flagged
+
+
+@kernel
 def weigh(counts, table, m, whole, less):  # type: ignore[no-untyped-def]
-    """Look up what the sums of `counts` samples are multiplied by, and those of one less."""
+    """Look up what sums of `counts` samples are multiplied by, and those of one less.
+
+    Returns the least of the counts.
+    """
     for t in range(m):
         k = counts[t]
         whole[t] = table[k]
         less[t] = table[max(k - np.int32(1), 0)]
+    least = counts[0]
+    for t in range(m):
+        least = min(least, counts[t])
+    return least
 
 
 # What runs for each target takes arrays: a tuple of them costs as much as some of these loops.

@@ -1,173 +1,218 @@
 """One tile of targets that share most of their frames, but not all, as in a long dither.
 
-The frames that all targets of a group use are sorted once. Each target takes its own sample out of
-them and merges in the sorted samples of the few other frames that it uses; only the middle of the
-merged samples is found. Sums go from one target to the next by the frames in which they differ.
+From the window of one target to that of the next a few frames come in and a few go out. Numbers,
+sums and sorted samples follow them: each pixel has its samples in order, those not in use as +inf
+at the end. Each target leaves out itself, and frames of its window that are no skies of it.
 """
 
 from __future__ import annotations
 
 import numpy as np
+from f2yaml.interpreter.algorithms import tiles
 from f2yaml.interpreter.algorithms.jit import kernel
 from f2yaml.interpreter.algorithms.networks import exchange
 from f2yaml.interpreter.algorithms.sky_tiles import HALF32, INF32, ZERO32
 
 
 @kernel
-def begin(m, b):  # type: ignore[no-untyped-def]
-    """Start with all frames of the group."""
-    left, rest, noise, below, above = b.left, b.rest, b.rest_noise, b.below, b.above
-    for t in range(m):
-        left[t] = b.counts[t]
-    for t in range(m):
-        rest[t] = b.total[t]
-    for t in range(m):
-        noise[t] = b.noise[t]
-    for t in range(m):
-        below[t] = INF32
-        above[t] = -INF32
+def begin(index, mean, o, m, block, b):  # type: ignore[no-untyped-def]
+    """Count and sum the samples of some frames, padded with the dummy to a multiple of four."""
+    tiles.count_rows(block.values, index, o, m, b.left)
+    tiles.sum_rows(block.variance, index, o, m, b.rest_noise)
+    if mean:
+        tiles.sum_rows(block.values, index, o, m, b.rest)
 
 
 @kernel
-def step(frames, signs, mean, o, m, block, b):  # type: ignore[no-untyped-def]
-    """Add pairs of `frames` to number and sums, or take them out where their sign is -1."""
-    for q in range(0, frames.size, 2):
-        i, j = frames[q], frames[q + 1]
-        one, two = np.int32(signs[q]), np.int32(signs[q + 1])
-        x, y = block.values[i, o : o + m], block.values[j, o : o + m]
-        v, w = block.variance[i, o : o + m], block.variance[j, o : o + m]
-        _count(x, y, one, two, m, b.left)
-        if mean:
-            _add(x, y, np.float64(one), np.float64(two), m, b.rest)
-        _add(v, w, np.float64(one), np.float64(two), m, b.rest_noise)
+def sort(index, k, pairs, o, m, block, work):  # type: ignore[no-untyped-def]
+    """Sort the samples of `k` frames with the network `pairs`; the rows after them are +inf."""
+    tiles.sort_up(block.values, index, k, o, m, pairs, work)
+    for q in range(k, len(work)):
+        work[q, :m] = INF32
+
+
+@kernel
+def change(old, new, mean, o, m, block, b):  # type: ignore[no-untyped-def]
+    """Take the frame `old` out of number and sums, and put `new` in; either may be the dummy."""
+    x, y = block.values[old, o : o + m], block.values[new, o : o + m]
+    _count(x, y, m, b.left)
+    if mean:
+        _add(x, y, m, b.rest)
+    _add(block.variance[old, o : o + m], block.variance[new, o : o + m], m, b.rest_noise)
 
 
 # Loops of their own: LLVM does not vectorise them inside of others.
 @kernel
-def _count(first, second, one, two, m, left):  # type: ignore[no-untyped-def]
+def _count(old, new, m, left):  # type: ignore[no-untyped-def]
     for t in range(m):
-        x, y = first[t], second[t]
-        more = one if x == x else np.int32(0)
-        left[t] += np.int32(more + (two if y == y else np.int32(0)))
+        x, y = old[t], new[t]
+        left[t] += np.int32(np.int32(y == y) - np.int32(x == x))
 
 
 @kernel
-def _add(first, second, one, two, m, total):  # type: ignore[no-untyped-def]
+def _add(old, new, m, total):  # type: ignore[no-untyped-def]
+    for t in range(m):
+        x, y = old[t], new[t]
+        x = x if x == x else ZERO32
+        y = y if y == y else ZERO32
+        total[t] += np.float64(y) - np.float64(x)
+
+
+@kernel
+def replace(old, new, rows, o, m, block, b):  # type: ignore[no-untyped-def]
+    """Take the samples of `old` out of the first `rows` sorted rows, and put those of `new` in.
+
+    The row after them is +inf.
+    """
+    work, out, come, last = b.work, b.out, b.come, b.last
+    x, y = block.values[old, o : o + m], block.values[new, o : o + m]
+    for t in range(m):
+        v, w = x[t], y[t]
+        out[t] = v if v == v else INF32
+        come[t] = w if w == w else INF32
+    for t in range(m):
+        last[t] = -INF32
+    r = 0
+    while r + 1 < rows:
+        _shift_two(work[r], work[r + 1], work[r + 2], out, come, last, m)
+        r += 2
+    if r < rows:
+        _shift_two(work[r], work[r + 1], work[r + 1], out, come, last, m)
+
+
+@kernel
+def _shift_two(first, second, third, out, come, last, m):  # type: ignore[no-untyped-def]
+    """Move two sorted rows up past what goes out, and down past what comes in.
+
+    `last` is what the row before had when `out` was taken from it.
+    """
+    for t in range(m):
+        x, y, z = first[t], second[t], third[t]
+        gone, new, before = out[t], come[t], last[t]
+        x = x if x < gone else y
+        y = y if y < gone else z
+        last[t] = y
+        before = before if before > new else new
+        after = x if x > new else new
+        first[t] = x if x < before else before
+        second[t] = y if y < after else after
+
+
+@kernel
+def leave_out(frames, mean, o, m, block, b):  # type: ignore[no-untyped-def]
+    """Fill `used`, `sum` and `sum_noise` with those of the window without pairs of `frames`."""
+    used, total, noise = b.used, b.sum, b.sum_noise
+    for t in range(m):
+        used[t] = b.left[t]
+    for t in range(m):
+        noise[t] = b.rest_noise[t]
+    if mean:
+        for t in range(m):
+            total[t] = b.rest[t]
+    for q in range(0, frames.size, 2):
+        i, j = frames[q], frames[q + 1]
+        x, y = block.values[i, o : o + m], block.values[j, o : o + m]
+        _discount(x, y, m, used)
+        _subtract(block.variance[i, o : o + m], block.variance[j, o : o + m], m, noise)
+        if mean:
+            _subtract(x, y, m, total)
+
+
+@kernel
+def _discount(first, second, m, used):  # type: ignore[no-untyped-def]
+    for t in range(m):
+        x, y = first[t], second[t]
+        used[t] -= np.int32(np.int32(x == x) + np.int32(y == y))
+
+
+@kernel
+def _subtract(first, second, m, total):  # type: ignore[no-untyped-def]
     for t in range(m):
         x, y = first[t], second[t]
         x = x if x == x else ZERO32
         y = y if y == y else ZERO32
-        total[t] += one * np.float64(x) + two * np.float64(y)
+        total[t] -= np.float64(x) + np.float64(y)
 
 
 @kernel
-def _take_out(own, inside, m, b):  # type: ignore[no-untyped-def]
-    """Fill `taken`, the sample of each pixel that leaves the sorted ones, and the next `sign`.
+def weigh(counts, table, m, whole):  # type: ignore[no-untyped-def]
+    """Look up what sums of `counts` samples are multiplied by; return the least of the counts."""
+    for t in range(m):
+        whole[t] = table[counts[t]]
+    least = counts[0]
+    for t in range(m):
+        least = min(least, counts[t])
+    return least
 
-    Where the own sample is missing the infinity leaves that was put in last.
-    """
-    side, sign, taken = b.side, b.sign, b.taken
-    if inside:
+
+@kernel
+def scale(total, weight, twice, m, out):  # type: ignore[no-untyped-def]
+    """Write sums times their weights, or times the squares of these."""
+    if twice:
         for t in range(m):
-            x, s = own[t], side[t]
-            taken[t] = x if x == x else -s
-        for t in range(m):
-            x, s = own[t], side[t]
-            sign[t] = s if x == x else -s
+            out[t] = total[t] * (weight[t] * weight[t])
     else:
         for t in range(m):
-            taken[t] = INF32
-            sign[t] = side[t]
+            out[t] = total[t] * weight[t]
 
 
 @kernel
-def _pad(source, m, sign, row):  # type: ignore[no-untyped-def]
-    """Copy samples, with infinities of turning sign for those not in use."""
-    for t in range(m):
-        x, s = source[t], sign[t]
-        row[t] = x if x == x else s
-        sign[t] = s if x == x else -s
+def medians(frames, k, pairs, o, m, block, b, value):  # type: ignore[no-untyped-def]
+    """Write the medians of the window without the samples of the first `k` of `frames`.
 
-
-@kernel
-def _merge(rank, rows, extras, m, b, found):  # type: ignore[no-untyped-def]
-    """Write to `found` the value of a rank (from 0) among all sorted rows and extras.
-
-    It is the least of the values that have so many from the rows, and the rest from the extras, at
-    or below them. Of the rows those from `taken` on move down by one.
+    `used` counts the samples that are left. Of sorted samples, those from one on that is taken out
+    move down by one place: beginning with the least, each that is not above the value so far makes
+    it the next one. Where no sample is left the value means nothing.
     """
-    work, taken = b.work, b.taken
+    extras, work, used = b.extras, b.work, b.used
+    for q in range(k):
+        x, row = block.values[frames[q], o : o + m], extras[q]
+        for t in range(m):
+            v = x[t]
+            row[t] = v if v == v else INF32
+    exchange(extras, pairs, m)
+    least, most = used[0], used[0]
     for t in range(m):
-        found[t] = INF32
-    j, last = max(rank - rows + 1, 0), min(rank + 1, extras)
-    while j < last:
-        i = rank - j
-        _two(work[i], work[i + 1], work[i + 2], b.extras[j], b.extras[j + 1], taken, m, found)
-        j += 2
-    if j == last:
-        i = rank - j
-        _one(work[i + 1], work[i + 2], b.extras[j], taken, m, found)
+        least = min(least, used[t])
+        most = max(most, used[t])
+    low, high = b.out, b.come
+    if least == most:
+        h = most >> 1
+        _ranked(work, max(h - 1, 0), extras, k, m, low)
+        _ranked(work, h, extras, k, m, high)
+    else:
+        for t in range(m):
+            h = used[t] >> 1
+            low[t] = work[max(h - 1, 0), t]
+            high[t] = work[h, t]
+        for q in range(k):
+            row = extras[q]
+            for t in range(m):
+                h = (used[t] >> 1) + q
+                x, y, z = row[t], low[t], high[t]
+                low[t] = work[max(h - q - 1, 0) + q + 1, t] if x <= y else y
+                high[t] = work[h + 1, t] if x <= z else z
+    for t in range(m):
+        x, y = low[t], high[t]
+        pair = HALF32 * (x + y)
+        value[t] = y if used[t] % 2 == 1 else pair
 
 
 @kernel
-def _one(first, second, extra, taken, m, found):  # type: ignore[no-untyped-def]
+def _ranked(work, rank, extras, k, m, found):  # type: ignore[no-untyped-def]
+    row = work[rank]
     for t in range(m):
-        x, y, z, w, v = first[t], second[t], extra[t], taken[t], found[t]
-        x = x if x < w else y
-        x = x if x > z else z
-        found[t] = x if x < v else v
+        found[t] = row[t]
+    for q in range(k):
+        row, out = work[rank + q + 1], extras[q]
+        for t in range(m):
+            x, y, z = out[t], found[t], row[t]
+            found[t] = z if x <= y else y
 
 
 @kernel
-def _two(first, second, third, more, extra, taken, m, found):  # type: ignore[no-untyped-def]
-    for t in range(m):
-        x, y, z, w, v = first[t], second[t], third[t], taken[t], found[t]
-        x = x if x < w else y
-        y = y if y < w else z
-        z, w = extra[t], more[t]
-        x = x if x > z else z
-        y = y if y > w else w
-        x = x if x < y else y
-        found[t] = x if x < v else v
-
-
-@kernel
-def centre(own, inside, shared, frames, pairs, o, m, block, b, value):  # type: ignore[no-untyped-def]
-    """Write the medians of one target.
-
-    Parameters
-    ----------
-    own, inside
-        Its own samples; whether they are among the sorted ones.
-    shared : int
-        Number of sorted rows.
-    frames : array of int32
-        The other frames that it uses.
-    pairs
-        Network that sorts as many rows.
-    """
-    _take_out(own, inside, m, b)
-    for q in range(frames.size):
-        _pad(block.values[frames[q], o : o + m], m, b.sign, b.extras[q + 1])
-    exchange(b.extras[1:], pairs, m)
-    rows = shared - np.int64(inside)
-    every = rows + frames.size
-    high = every // 2
-    _merge(high, rows, frames.size, m, b, b.upper)
-    _merge(max(high - 1, 0), rows, frames.size, m, b, b.lower)
-    left, lower, upper = b.left, b.lower, b.upper
-    single = upper if every % 2 == 1 else lower
-    for t in range(m):
-        pair = HALF32 * (lower[t] + upper[t])
-        alone, x = single[t], own[t]
-        count = left[t] - np.int32(x == x)
-        value[t] = alone if count % 2 == 1 else pair
-
-
-@kernel
-def enclose(value, m, b):  # type: ignore[no-untyped-def]
+def enclose(value, m, below, above):  # type: ignore[no-untyped-def]
     """Widen `below` and `above` to the medians `value`."""
-    below, above = b.below, b.above
     for t in range(m):
         x, y = value[t], below[t]
         below[t] = x if x < y else y

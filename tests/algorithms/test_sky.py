@@ -371,7 +371,47 @@ def test_groups_of_targets() -> None:
             left = core - set(some.away[j, : some.far[j]].tolist()) - {j}
             assert left == set(some.listed[j, : some.sizes[j]].tolist())
             assert some.far[j] <= some.slack[g] <= 2
-            common = set(some.shared[g, : some.common[g]].tolist()) - {j}
-            extra = set(some.extra[j, : some.extras[j]].tolist())
-            assert common | extra == left
-            assert not common & extra
+
+
+def test_windows_come_from_those_before_them() -> None:
+    n = 30
+    own = np.arange(n, dtype=np.int32)
+    own[20] = -1
+    lists = near(n, 4).astype(np.int32)
+    lists[12] = lists[25]  # far from its neighbours in order
+    made = groups_of(lists, own, n, 3)
+    frames: set[int] = set()
+    slack = np.repeat(made.slack, np.diff(made.start))
+    for j in made.member[slack > 0].tolist():
+        if made.fresh[j]:
+            assert made.changes[j] == 0
+            frames = set(made.window[j, : made.width[j]].tolist())
+        gone, come = made.go[j].tolist(), made.come[j].tolist()
+        assert {n, *gone} - {n} <= frames
+        frames = (frames - set(gone)) | (set(come) - {n})
+        skies = set(lists[j].tolist()) - {-1}
+        assert frames - set(made.gap[j, : made.gaps[j]].tolist()) == skies
+        assert (own[j] in frames) <= (own[j] in skies or own[j] in made.gap[j, : made.gaps[j]])
+    assert 0 < made.fresh.sum() < 6
+
+
+@pytest.mark.parametrize("operation", ["median", "mean"])
+def test_windows_with_gaps(operation: Any) -> None:
+    """A dither that comes back to a place every few frames: those there are no skies."""
+    stack, level = crowd()
+    n = len(level)
+    lists = [[i for i in range(n) if 0 < abs(i - j) <= 9 and (i - j) % 4] for j in range(n)]
+    width = max(map(len, lists))
+    neighbours = np.array([row + [-1] * (width - len(row)) for row in lists])
+    options: dict[str, Any] = {"operation": operation}
+    if operation == "mean":
+        options |= {"reject": "varclip", "lsigma": 3.0, "hsigma": 3.0}
+    made = groups_of(neighbours.astype(np.int32), np.arange(n, dtype=np.int32), n)
+    assert made.changes.max() <= 3
+    assert made.gaps.max() > 3
+    shared = sky_band(*stack, level, neighbours, own=np.arange(n), **options)
+    for j in range(n):
+        (x,), (v,), (bits,) = sky_band(*stack, level, neighbours[j : j + 1], **options)
+        assert_array_equal(bits, shared.mask[j])
+        assert_allclose(shared.data[j], x, atol=1.3e-7 if operation == "mean" else 0, rtol=0)
+        assert_allclose(shared.variance[j], v, rtol=2e-7)

@@ -150,7 +150,7 @@ FAULTS = {
     ),
     "resource": (
         GOOD.replace("params: Fine)", "params: Fine, *, darc: Frame)"),
-        "fine asks for the resource `darc`; there are bpm, dark",
+        "fine asks for the resource `darc`; there are allows, bpm, dark",
     ),
     "annotation": (
         GOOD.replace("params: Fine", "params"),
