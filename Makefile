@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 SHELL := /bin/bash
 # Files of tests are spread over processes; those of a file share what it makes once.
-SPREAD := -n $(JOBS) --dist loadfile
+SPREAD := -n $(JOBS) --dist loadfile --durations=20
 COVERAGE := --cov --cov-report=term:skip-covered --cov-fail-under=90
 
 .PHONY: demo test test-all test-oldest lint types docs clean benchmark

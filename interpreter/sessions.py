@@ -39,9 +39,11 @@ from f2yaml.interpreter.recovery import recover
 from f2yaml.interpreter.registry import Table
 from f2yaml.interpreter.resources import Finder
 from f2yaml.interpreter.run import execute
-from f2yaml.interpreter.settings import parse_overrides, parse_parameters
+from f2yaml.interpreter.settings import Override, parse_overrides, parse_parameters
 from f2yaml.interpreter.terminal import printable
+from f2yaml.interpreter.yamltext import scalar
 from f2yaml.schema.compose import FlatRecipe
+from f2yaml.schema.flat import FlatDo
 
 #: Longest command that is shown to be typed again.
 _LONGEST = 300
@@ -133,7 +135,7 @@ class Session:
                     recipe,
                     frames,
                     Finder(self.calibrations, user, self.calibrations.mode, allows),
-                    parse_overrides(self.args.p),
+                    self.overrides(recipe),
                     parse_parameters(self.args.param),
                     self.skipped,
                 )
@@ -160,6 +162,23 @@ class Session:
             allowed=tuple(item.check for item in plan.allowed),
         )
 
+    def overrides(self, recipe: FlatRecipe) -> tuple[Override, ...]:
+        """Return the settings of ``-p``, and before them those of the configuration.
+
+        The configuration speaks of steps that a recipe need not have, and gives way to ``-p``.
+        """
+        given = parse_overrides(self.args.p)
+        everywhere = {override.name for override in given if override.step is None}
+        names = {str(step.primitive.value) for step in recipe.steps if isinstance(step, FlatDo)}
+        own = [
+            Override(step, name, value if isinstance(value, str) else scalar(value))
+            for step, values in self.calibrations.configuration.defaults.items()
+            for name, value in values.items()
+            if step in names and name not in everywhere
+        ]
+        taken = {(override.step, override.name) for override in given}
+        return (*(o for o in own if (o.step, o.name) not in taken), *given)
+
     def record(self, plan: Plan) -> RunRecord:
         """Return what products say of this run: its recipe, values and options.
 
@@ -177,7 +196,8 @@ class Session:
             "--config": str(args.config or ""),
         }
         given = {name: value for name, value in options.items() if value}
-        return run_record(plan, parse_overrides(args.p), parse_parameters(args.param), given)
+        overrides = self.overrides(plan.recipe)
+        return run_record(plan, overrides, parse_parameters(args.param), given)
 
     def execute(self, plan: Plan) -> Outcome:
         """Run a plan; returns what it made."""
@@ -190,7 +210,7 @@ class Session:
         with Progress(
             quiet=self.args.quiet or self.args.json,
             verbose=self.args.verbose,
-            log=self.args.log,
+            log=self.args.log or self.calibrations.configuration.log,
             stream=sys.stderr,
             weights=weights(plan),
         ) as progress:

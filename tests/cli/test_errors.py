@@ -234,7 +234,8 @@ def test_darks_that_are_all_saturated_make_no_dark(
     done = f2yaml("run", "--inputs", "*.fits", cwd=desk, check=False)
     assert done.returncode == 1
     assert f"no pixel of {DARK} is usable\n  why:  all are flagged or not finite" in done.stderr
-    assert checksums([desk]) == before
+    after = checksums([desk])  # a slow machine keeps what it had done, to resume
+    assert {p: c for p, c in after.items() if ".f2yaml-journal-" not in str(p)} == before
 
 
 def test_flats_without_light_make_no_flat(f2yaml: Program, tiny: Night, desk: Path) -> None:

@@ -141,6 +141,7 @@ def resident_files() -> int:
 def test_pages_of_scratch_files_are_let_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     engine = Engine(max_memory=0, scratch=tmp_path)
     size = 64 << 20
+    monkeypatch.setattr("f2yaml.interpreter.engine.SLACK_BYTES", 1 << 40)
     made = engine.empty((size // 4,), np.float32)
     made[:] = np.arange(size // 4)
     before = resident_files()

@@ -338,8 +338,8 @@ def test_what_each_step_of_ultradeep_is_given(
     by_name: dict[str, list[Call]] = {}
     for call in calls:
         by_name.setdefault(call[0], []).append(call)
-    assert by_name["darkCorrect"][0][3] == {"dark"}
-    assert by_name["flatCorrect"][0][3] == {"flat"}
+    assert by_name["darkCorrect"][0][3] == {"dark", "allows"}
+    assert by_name["flatCorrect"][0][3] == {"flat", "allows"}
     assert by_name["stackFrames"][0][3] == {"engine"}
     assert by_name["addDQ"][0][2].add_illum_mask is True
     three = [f"S20200104S{n:04d}" for n in (1, 2, 3)]

@@ -122,9 +122,9 @@ def test_every_resource_can_be_found(primitive: AnyPrimitive) -> None:
 
 
 def test_what_a_primitive_needs_is_read_from_its_signature() -> None:
-    assert find("darkCorrect").resources == ("dark",)
+    assert find("darkCorrect").resources == ("dark", "allows")
     assert find("addDQ").resources == ("bpm", "user_bpm", "illum_mask")
-    assert find("makeLampFlat").resources == ("dark", "engine")
+    assert find("makeLampFlat").resources == ("dark", "engine", "allows")
     assert find("addVAR").resources == ()
     assert find("stackFrames").params.__name__ == "StackFrames"
     assert find("stackFrames").family == "stack"
