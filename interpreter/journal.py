@@ -11,7 +11,6 @@ import json
 import platform
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
@@ -19,7 +18,7 @@ import numpy as np
 from f2yaml.interpreter.frame import HistoryRow, ProvenanceRow
 from f2yaml.interpreter.framerows import FrameRow
 from f2yaml.interpreter.plan import BoundStep, CallStep, PassStep, Plan
-from f2yaml.interpreter.records import RunRecord
+from f2yaml.interpreter.records import RunRecord, version_of
 from f2yaml.schema.compose import Condition, Ref
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -257,17 +256,10 @@ class JournalDoc(Doc):
 def versions() -> dict[str, str]:
     """Return the versions that pixels hang on."""
     return {
-        **{name: _version(name) for name in PACKAGES},
+        **{name: version_of(name) for name in PACKAGES},
         "python": platform.python_version(),
         "machine": platform.machine(),
     }
-
-
-def _version(name: str) -> str:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return "unknown"
 
 
 def step_doc(step: BoundStep, plan: Plan, md5: Callable[[Path], str]) -> StepDoc:

@@ -173,7 +173,7 @@ def _facts(plan: Plan, options: Mapping[str, str]) -> Iterable[FactRow]:
     yield from (FactRow("run", name, ascii_of(value)) for name, value in facts.items())
     yield from (FactRow("version", name, number) for name, number in versions().items())
     packages = {step.primitive.package for step in plan.calls} - {""}
-    yield from (FactRow("version", name, _version(name)) for name in sorted(packages))
+    yield from (FactRow("version", name, version_of(name)) for name in sorted(packages))
     yield from (FactRow("option", name, ascii_of(value)) for name, value in options.items())
     yield from (FactRow("input", f"{n:04d}", f.name) for n, f in enumerate(plan.inputs, 1))
     told: dict[tuple[str, str], None] = {}
@@ -189,16 +189,17 @@ def _facts(plan: Plan, options: Mapping[str, str]) -> Iterable[FactRow]:
 @cache
 def versions() -> dict[str, str]:
     """Return the versions of f2yaml, of Python and of the packages that f2yaml stands on."""
-    found = {"f2yaml": _version("f2yaml"), "python": platform.python_version()}
+    found = {"f2yaml": version_of("f2yaml"), "python": platform.python_version()}
     for line in requires("f2yaml") or ():
         name = re.split(r"[^A-Za-z0-9._-]", line, maxsplit=1)[0]
         if "extra ==" not in line and name not in found:
-            found[name] = _version(name)
+            found[name] = version_of(name)
     found["platform"] = f"{sys.platform} {platform.machine()}"
     return found
 
 
-def _version(package: str) -> str:
+def version_of(package: str) -> str:
+    """Return the version of an installed package, ``unknown`` if it has none."""
     try:
         return version(package)
     except PackageNotFoundError:  # a plug-in known by the name of its module

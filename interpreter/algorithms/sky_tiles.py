@@ -264,18 +264,11 @@ def prepare(s, core, c, pairs, rules, p, o, m, some, block, b):  # type: ignore[
 
 @kernel
 def weigh(counts, table, m, whole, less):  # type: ignore[no-untyped-def]
-    """Look up what sums of `counts` samples are multiplied by, and those of one less.
-
-    Returns the least of the counts.
-    """
+    """Look up what the sums of `counts` samples are multiplied by, and those of one less."""
     for t in range(m):
         k = counts[t]
         whole[t] = table[k]
         less[t] = table[max(k - np.int32(1), 0)]
-    least = counts[0]
-    for t in range(m):
-        least = min(least, counts[t])
-    return least
 
 
 # What runs for each target takes arrays: a tuple of them costs as much as some of these loops.

@@ -22,7 +22,6 @@ _RUNS = (
     ("reduce", "--mode", "qa", "--inputs", "raw/S20200104*.fits"),
     ("makeSkyFlat", "--inputs", "raw/S20200104*.fits"),
 )
-_PROGRAM = "import sys; from f2yaml.interpreter.cli import main; sys.exit(main(sys.argv[1:]))"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -58,12 +57,12 @@ def run(args: argparse.Namespace) -> int:
 def _step(folder: Path, *words: str) -> None:
     """Run a command of f2yaml in a folder, as from the shell."""
     import subprocess
-    import sys
 
     from f2yaml.interpreter.errors import F2Error
+    from f2yaml.interpreter.itself import command
 
     done = subprocess.run(
-        [sys.executable, "-c", _PROGRAM, *words],
+        command(words),
         cwd=folder,
         capture_output=True,
         text=True,

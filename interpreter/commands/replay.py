@@ -12,8 +12,6 @@ if TYPE_CHECKING:
 
 HELP = "run again what made a product, and say whether the pixels are the same"
 
-_PROGRAM = "import sys; from f2yaml.interpreter.cli import main; sys.exit(main())"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of ``f2yaml replay``."""
@@ -65,12 +63,12 @@ def _made(replay: Replay, work: Path, args: argparse.Namespace) -> Path:
     import subprocess
 
     from f2yaml.interpreter.errors import BadInput
+    from f2yaml.interpreter.itself import as_list
 
-    recipe = work / f"{replay.record.fact('run', 'recipe') or 'recipe'}.yaml"
-    recipe = work / recipe.name
+    recipe = work / Path(f"{replay.record.fact('run', 'recipe') or 'recipe'}.yaml").name
     recipe.write_text(replay.recipe, encoding="utf-8")
     listed = work / "inputs.list"
-    listed.write_text("".join(f'"{path}"\n' for path in replay.inputs), encoding="utf-8")
+    listed.write_text(as_list(replay.inputs), encoding="utf-8")
     outdir = (args.outdir or work / "products").absolute()
     outdir.mkdir(parents=True, exist_ok=True)
     if replay.to_enter:
@@ -102,8 +100,10 @@ def _made(replay: Replay, work: Path, args: argparse.Namespace) -> Path:
 def _f2yaml(work: Path, *words: str) -> str:
     import subprocess
 
+    from f2yaml.interpreter.itself import command
+
     return subprocess.run(
-        [sys.executable, "-c", _PROGRAM, *words],
+        command(words),
         cwd=work,
         stdin=subprocess.DEVNULL,
         capture_output=True,

@@ -6,17 +6,16 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from f2yaml.interpreter.itself import as_list, command
 from f2yaml.interpreter.night.graph import Job
 from f2yaml.interpreter.night.ledger import Ledger, Made, stamp
 
-_PROGRAM = "import sys; from f2yaml.interpreter.cli import main; sys.exit(main())"
 _POLL_S = 0.1
 
 
@@ -127,7 +126,7 @@ class Runner:
         folder = self.folder / job.folder
         folder.mkdir(parents=True, exist_ok=True)
         listed = folder / f"{job.name}.list"
-        listed.write_text("".join(f"{_quoted(path)}\n" for path in job.inputs), encoding="utf-8")
+        listed.write_text(as_list(job.inputs), encoding="utf-8")
         words = [
             *("run", job.recipe, "--inputs", f"@{listed}", "--outdir", str(folder)),
             *("--jobs", str(cores), "--max-memory", str(max(self.memory // together, 256 << 20))),
@@ -136,7 +135,7 @@ class Runner:
         files = [folder / f".{job.name}.{end}" for end in ("out", "err")]
         with files[0].open("w") as out, files[1].open("w") as err:
             process = subprocess.Popen(
-                [sys.executable, "-c", _PROGRAM, *words],
+                command(words),
                 cwd=self.folder,
                 stdin=subprocess.DEVNULL,
                 stdout=out,
@@ -170,13 +169,6 @@ def _below(path: Path, folder: Path) -> str:
     """Return a path below the folder, or the path itself."""
     whole = (folder / path).resolve()
     return str(whole.relative_to(folder)) if whole.is_relative_to(folder) else str(whole)
-
-
-def _quoted(path: Path) -> str:
-    text = str(path)
-    if not any(c.isspace() or c in "#@'\"" for c in text):
-        return text
-    return f"'{text}'" if '"' in text else f'"{text}"'
 
 
 def _stop(running: Sequence[_Started]) -> None:
