@@ -15,8 +15,8 @@ import shutil
 import tempfile
 import threading
 import weakref
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -37,6 +37,7 @@ from f2yaml.interpreter.pixels import (
     evaluate,
 )
 
+S = TypeVar("S")
 T = TypeVar("T")
 R = TypeVar("R")
 GIB = 1 << 30
@@ -99,13 +100,56 @@ class Engine:
         return [(start, min(start + step, rows)) for start in range(0, rows, step)]
 
     def map(self, function: Callable[[T], R], items: Iterable[T]) -> list[R]:
-        """Apply `function` to each item, in threads; results in the order of the items."""
+        """Apply `function` to each item; results in the order of the items.
+
+        It may run in another process: what it changes is lost, what it returns is not.
+        """
+        return self.threads(function, items)
+
+    def threads(self, function: Callable[[T], R], items: Iterable[T]) -> list[R]:
+        """Apply `function` to each item, in threads of this process."""
         work = list(items)
         told = self._counted(self._trimmed(function), len(work))
         if self.jobs == 1 or len(work) < 2:
             return [told(item) for item in work]
         with ThreadPoolExecutor(min(self.jobs, len(work))) as pool:
             return list(pool.map(told, work))
+
+    def fill(
+        self,
+        function: Callable[[tuple[int, int]], R],
+        bands: Sequence[tuple[int, int]],
+        filled: Sequence[Array],
+    ) -> list[R]:
+        """Apply `function` to bands of rows, which are those that it writes of the arrays `filled`.
+
+        Other arrays it must leave as they are: it may run in another process.
+        """
+        return self.map(function, bands)
+
+    def each(
+        self, function: Callable[[T], R], items: Sequence[S], prepare: Callable[[S], T]
+    ) -> Iterator[tuple[int, R]]:
+        """Apply `function` to each item after `prepare`; yield numbers and results as they come.
+
+        What `prepare` does is done in this process.
+        """
+
+        def done(item: S) -> R:
+            return function(prepare(item))
+
+        if self.jobs == 1 or len(items) == 1:
+            for number, item in enumerate(items):
+                yield number, done(item)
+            return
+        with ThreadPoolExecutor(self.jobs) as pool:
+            waiting = {pool.submit(done, item): number for number, item in enumerate(items)}
+            try:
+                for future in as_completed(waiting):
+                    yield waiting[future], future.result()
+            except BaseException:
+                pool.shutdown(cancel_futures=True)
+                raise
 
     def _counted(self, function: Callable[[T], R], total: int) -> Callable[[T], R]:
         """Return the function with word of its progress, where somebody listens."""
@@ -153,7 +197,7 @@ class Engine:
         path = self._scratch_file()
         kind = np.dtype(dtype)
         try:
-            _reserve(path, max(1, math.prod(shape) * kind.itemsize))
+            reserve(path, max(1, math.prod(shape) * kind.itemsize))
             mapped = np.memmap(path, kind, "r+", shape=tuple(shape))
         except OSError as error:
             raise OutputError(
@@ -212,7 +256,7 @@ class Engine:
             self._scratch = None
 
 
-def _reserve(path: Path, size: int) -> None:
+def reserve(path: Path, size: int) -> None:
     """Make a file with all its blocks; a mapping that lacks one would end in a signal."""
     with path.open("wb") as file:
         try:

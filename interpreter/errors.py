@@ -10,6 +10,7 @@ __all__ = [
     "BadFrames",
     "BadInput",
     "CalibrationDatabaseError",
+    "ClusterError",
     "F2Error",
     "FrameMismatch",
     "MissingCalibration",
@@ -63,6 +64,10 @@ class FrameMismatch(F2Error):
 
 class MissingCalibration(F2Error):
     """No calibration of the wanted type fits a frame."""
+
+
+class ClusterError(F2Error):
+    """The scheduler or the workers of ``--executor dask`` cannot be reached, or have died."""
 
 
 class CalibrationDatabaseError(F2Error):

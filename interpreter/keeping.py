@@ -230,9 +230,9 @@ class Journal(Keeper):
                     self.origins,
                     self.shelf,
                 )
-                restorer.check(entry.done, run.engine.map)
+                restorer.check(entry.done, run.engine.threads)
                 self._check_written(state)
-                streams = restorer.streams(self._again, self._opened, run.engine.map)
+                streams = restorer.streams(self._again, self._opened, run.engine.threads)
             except (Damaged, OSError, ValueError, KeyError) as error:
                 reason = error.strerror if isinstance(error, OSError) else str(error)
                 yield Announced(f"cannot resume after {self._place(entry)}: {reason}")
@@ -428,7 +428,7 @@ class Journal(Keeper):
         known = {i.name for i in old.inputs if i.md5} if old is not None else set[str]()
         paths = [f.pixels.path for f in self.plan.inputs if isinstance(f.pixels, Unread)]
         asked = [p for p in paths if p.name in known and p not in self._sums]
-        self._sums.update(zip(asked, run.engine.map(checksum, asked), strict=True))
+        self._sums.update(zip(asked, run.engine.threads(checksum, asked), strict=True))
         made = []
         for path in paths:
             status = path.stat()

@@ -51,6 +51,10 @@ class Planes(NamedTuple):
         """Return views of rows `start` to `stop`."""
         return Planes(*(None if p is None else p[start:stop] for p in self))  # type: ignore[arg-type]
 
+    def arrays(self) -> list[Array]:
+        """Return the planes that there are."""
+        return [plane for plane in self if plane is not None]
+
     def freeze(self) -> Planes:
         """Make every plane read-only and return self."""
         for plane in self:

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
-from typing import Any, assert_never
+from typing import assert_never
 
+from f2yaml.interpreter.chaining import Calibrations, Chained, Doing, Resource
 from f2yaml.interpreter.engine import Engine
 from f2yaml.interpreter.errors import F2Error
 from f2yaml.interpreter.events import (
     Event,
-    FileWritten,
     FrameDone,
     Noted,
     RunFinished,
@@ -25,56 +24,14 @@ from f2yaml.interpreter.events import (
     TableMade,
 )
 from f2yaml.interpreter.fits import checksum, read_frame
-from f2yaml.interpreter.frame import Frame, HistoryRow, ProvenanceRow
+from f2yaml.interpreter.frame import Frame, ProvenanceRow
 from f2yaml.interpreter.headers import utc_now
 from f2yaml.interpreter.keeper import Keeper
-from f2yaml.interpreter.pixels import OnDisk, Recent
+from f2yaml.interpreter.pixels import OnDisk
 from f2yaml.interpreter.plan import CallStep, Course, PassStep, Plan, RequireStep
 from f2yaml.interpreter.products import Writer
-from f2yaml.interpreter.refcat import Catalogue, read_catalogue
 from f2yaml.interpreter.registry import BetweenStreams, Group, PerFrame, Reported
-from f2yaml.interpreter.resources import FROM_RUNNER, TABLES
 from f2yaml.interpreter.sources import Unread
-
-Done = tuple[int, Frame, list[FileWritten]]
-
-
-Resource = Frame | Catalogue
-
-
-class Calibrations:
-    """Resources of a run, calibrations and catalogues: each file is read once."""
-
-    def __init__(self) -> None:
-        self._frames: dict[Path, Frame] = {}
-        self._tables: dict[Path, Catalogue] = {}
-
-    def frame(self, path: Path) -> Frame:
-        """Return the frame in `path` with its checksum; frames ask for the same rows in turn."""
-        if path not in self._frames:
-            frame = read_frame(path)
-            self._frames[path] = replace(frame, pixels=Recent(frame.pixels), md5=checksum(path))
-        return self._frames[path]
-
-    def table(self, path: Path) -> Catalogue:
-        """Return the reference catalogue in `path`."""
-        if path not in self._tables:
-            self._tables[path] = read_catalogue(path)
-        return self._tables[path]
-
-    def md5(self, path: Path) -> str:
-        """Return the checksum of the file of a resource."""
-        known = self._frames.get(path) or self._tables.get(path)
-        return known.md5 if known is not None else checksum(path)
-
-    def of(self, step: CallStep, frame: Frame) -> dict[str, Resource]:
-        """Return the resources of a step for one frame."""
-        found: dict[str, Resource] = {}
-        for name, provided in step.resources.items():
-            path = provided.by_root.get(frame.root)
-            if path is not None:
-                found[name] = self.table(path) if name in TABLES else self.frame(path)
-        return found
 
 
 @dataclass
@@ -83,10 +40,19 @@ class Execution(Course[Frame]):
 
     engine: Engine
     writer: Writer
-    calibrations: Calibrations = field(default_factory=Calibrations)
     notes: list[str] = field(default_factory=list)
     keeper: Keeper = field(default_factory=Keeper)
     _opened: dict[Path, Frame] = field(default_factory=dict)
+
+    @cached_property
+    def doing(self) -> Doing:
+        """What steps get to know of the run."""
+        return Doing(self.engine, self.writer, mode=self.plan.mode, allows=self.plan.allows)
+
+    @property
+    def calibrations(self) -> Calibrations:
+        """Resources of the run."""
+        return self.doing.calibrations
 
     def events(self) -> Iterator[Event]:
         """Run the plan, yielding what happens."""
@@ -157,10 +123,10 @@ class Execution(Course[Frame]):
             raise error.at(step.where) from error
         stop = utc_now()
         for target, filed in self._filed(step, reported).items():
-            stamped = tuple(self._stamped(f, step, start, stop, used) for f in filed)
+            stamped = tuple(self.doing.stamped(f, step, start, stop, used) for f in filed)
             self.streams[target] = stamped
             for frame in stamped:
-                yield from self._written(frame, step)
+                yield from self.doing.written(frame, step)
         if reported.table is not None:
             yield TableMade(reported.table)
         fresh = [note for note in reported.notes if note not in self.notes]
@@ -178,19 +144,11 @@ class Execution(Course[Frame]):
             found |= self.calibrations.of(step, frame)
         return found
 
-    def _own(self, step: CallStep, frame: Frame | None = None) -> dict[str, Any]:
-        """Return what a step asks of the run itself, and what headers say of a frame."""
-        offered = {"engine": self.engine, "mode": self.plan.mode, "allows": self.plan.allows}
-        own = {name: offered[name] for name in step.primitive.resources if name in FROM_RUNNER}
-        if frame is not None:
-            own |= {n: v[frame.root] for n, v in step.derived.items() if frame.root in v}
-        return own
-
     def _together(
         self, step: CallStep, frames: Sequence[Frame], used: Mapping[str, Resource]
     ) -> Reported:
         """Call a group step, or one between streams."""
-        resources = {**used, **self._own(step)}
+        resources = {**used, **self.doing.own(step)}
         match step.primitive:
             case Group() as primitive:
                 loaded = list(frames)
@@ -223,43 +181,9 @@ class Execution(Course[Frame]):
             }
         return {step.targets[0]: tuple(reported.frames)}
 
-    def _stamped(
-        self,
-        frame: Frame,
-        step: CallStep,
-        start: str,
-        stop: str,
-        used: Mapping[str, Resource] | None = None,
-    ) -> Frame:
-        """Return the frame with suffix, time stamps, history and provenance of a step."""
-        primitive = step.primitive
-        if not primitive.suffix and not primitive.stamps:
-            return frame
-        cards: dict[str, Any] = dict.fromkeys(
-            primitive.stamps, (stop, f"UT time of {primitive.name}")
-        )
-        if "ORIGNAME" not in frame.phu:  # by which the exposure is known under any suffix
-            cards["ORIGNAME"] = (frame.name, "Original filename prior to processing")
-        cards["GEM-TLM"] = (stop, "UT last modification")
-        args = {"suffix": primitive.suffix, **step.params.model_dump(mode="json")}
-        if self.plan.allows and "allows" in primitive.resources:
-            args["allows"] = sorted(self.plan.allows)
-        row = HistoryRow(primitive.name, json.dumps(args, sort_keys=True), start, stop)
-        added = tuple(
-            ProvenanceRow(stop, resource.name, resource.md5, primitive.name)
-            for resource in (used or {}).values()
-        )
-        known = {(p.filename, p.md5) for p in frame.provenance}
-        fresh = tuple(p for p in added if (p.filename, p.md5) not in known)
-        return replace(
-            frame.with_cards(phu=cards).with_suffix(primitive.suffix),
-            history=(*frame.history, row),
-            provenance=(*frame.provenance, *fresh),
-        )
-
     def again(self, chain: list[CallStep], frame: Frame) -> Frame:
         """Do steps on an input that an earlier run has done, as lazily as it did."""
-        return self._chained(chain, frame)[0]
+        return Chained(tuple(chain), self.doing)(self._loaded(frame, chain[0]))[0]
 
     def opened(self, frame: Frame) -> Frame:
         """Return an input with its file opened."""
@@ -291,50 +215,16 @@ class Execution(Course[Frame]):
             for step in chain:
                 self.calibrations.of(step, frame)
         done: dict[int, Frame] = {}
-        for index, frame, files in self._in_threads(chain, frames):
+        work = Chained(tuple(chain), self.doing)
+        for index, (frame, files) in self.engine.each(
+            work, frames, lambda frame: self._loaded(frame, chain[0])
+        ):
             done[index] = frame
-            yield from files
+            # One that works elsewhere has the folder by its full name.
+            yield from (replace(file, path=self.writer.outdir / file.path.name) for file in files)
             for step in chain:
                 yield FrameDone(step.number, frame.name)
         return tuple(done[index] for index in range(len(frames)))
-
-    def _in_threads(self, chain: list[CallStep], frames: Sequence[Frame]) -> Iterator[Done]:
-        if self.engine.jobs == 1 or len(frames) == 1:
-            for index, frame in enumerate(frames):
-                yield index, *self._chained(chain, frame)
-            return
-        with ThreadPoolExecutor(self.engine.jobs) as pool:
-            waiting = {pool.submit(self._chained, chain, f): n for n, f in enumerate(frames)}
-            try:
-                for future in as_completed(waiting):
-                    yield waiting[future], *future.result()
-            except BaseException:
-                pool.shutdown(cancel_futures=True)
-                raise
-
-    def _chained(self, chain: list[CallStep], frame: Frame) -> tuple[Frame, list[FileWritten]]:
-        """Run a chain on one frame and settle its pixels."""
-        files: list[FileWritten] = []
-        frame = self._loaded(frame, chain[0])
-        for step in chain:
-            start = utc_now()
-            resources = self.calibrations.of(step, frame)
-            name = frame.name
-            try:
-                frame = step.primitive.function(
-                    frame, step.params, **resources, **self._own(step, frame)
-                )
-            except F2Error as error:
-                raise error.at(f"{step.where}, frame {name}") from error
-            frame = self._stamped(frame, step, start, utc_now(), resources)
-            if step is chain[-1]:
-                frame = self.engine.settle(frame)
-            files += self._written(frame, step)
-        self.engine.trim()
-        return frame, files
-
-    def _written(self, frame: Frame, step: CallStep) -> list[FileWritten]:
-        return [] if step.write is None else [self.writer.intermediate(frame, step.write)]
 
 
 def _health(frames: Sequence[Frame], step: CallStep) -> str:

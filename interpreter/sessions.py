@@ -199,13 +199,40 @@ class Session:
         overrides = self.overrides(plan.recipe)
         return run_record(plan, overrides, parse_parameters(args.param), given)
 
+    def engine(self) -> Engine:
+        """Return what does the work: threads of this process, or workers.
+
+        Raises
+        ------
+        RequestError
+            An address without `--executor dask`, or Dask is not installed.
+        ClusterError
+            There is no scheduler at the address, or it has no worker.
+        """
+        if self.args.executor == "local":
+            if self.args.scheduler is not None:
+                raise RequestError(
+                    f"--scheduler {self.args.scheduler} has no use here",
+                    "it is the address of a Dask scheduler, and the work is done in this process",
+                    "add --executor dask",
+                )
+            return Engine(self.jobs, self.max_memory, self.args.outdir)
+        try:
+            from f2yaml.interpreter.cluster.engine import DaskEngine
+        except ModuleNotFoundError as error:
+            raise RequestError(
+                f"--executor dask needs {error.name}, which is not installed",
+                "it is an extra: on one machine f2yaml needs no Dask",
+                "pip install 'f2yaml[dask]'",
+            ) from error
+        return DaskEngine(self.args.scheduler, self.jobs, self.max_memory, self.args.outdir)
+
     def execute(self, plan: Plan) -> Outcome:
         """Run a plan; returns what it made."""
         outcome = Outcome()
         writer = replace(self.writer(plan), recorder=Recorder(self.record(plan)))
         writer.check()
         writer.check_names(plan.outputs, plan.inputs)
-        engine = Engine(self.jobs, self.max_memory, self.args.outdir)
         journal = Journal(plan, self.args.outdir, resume=self.args.resume)
         with Progress(
             quiet=self.args.quiet or self.args.json,
@@ -226,7 +253,7 @@ class Session:
 
             with compiling.told(lambda text: progress.show(Announced(text))):
                 try:
-                    execute(plan, engine, writer, listen, journal)
+                    execute(plan, self.engine(), writer, listen, journal)
                 finally:
                     if journal.left:
                         _tell_of(journal.left)

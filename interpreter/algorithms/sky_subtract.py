@@ -60,7 +60,9 @@ def subtract_rows(
     )  # fmt: skip
 
 
-def subtract_surface(data: Float32, surface: Float64 | None, level: float) -> None:
+def subtract_surface(
+    data: Float32, surface: Float64 | None, level: float, rows: tuple[int, int] | None = None
+) -> None:
     """Subtract a surface over the whole image and a level, in place.
 
     Parameters
@@ -68,10 +70,13 @@ def subtract_surface(data: Float32, surface: Float64 | None, level: float) -> No
     data : float32, shape (ny, nx)
     surface : float64, shape (order + 1, order + 1), or None
     level : float
+    rows : (int, int), optional
+        First row and that after the last to change; default all.
     """
     shape = (data.shape[0], data.shape[1])
-    along, basis = legendre_basis(surface, shape, 0, shape[0])
-    _surface(along, basis, np.float32(level), data)
+    start, stop = (0, shape[0]) if rows is None else rows
+    along, basis = legendre_basis(surface, shape, start, stop)
+    _surface(along, basis, np.float32(level), data[start:stop])
 
 
 @kernel

@@ -29,6 +29,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="check everything, run nothing; shows what `f2yaml plan` shows",
     )
     parser.add_argument(
+        "--executor",
+        choices=("local", "dask"),
+        default="local",
+        help="where the work is done: threads of this process, or workers of Dask",
+    )
+    parser.add_argument(
+        "--scheduler",
+        metavar="ADDRESS",
+        help="of --executor dask, as tcp://host:8786 (default: --jobs workers on this machine)",
+    )
+    parser.add_argument(
         "--resume",
         action="store_true",
         help="go on after the last step that an interrupted run of this has kept",

@@ -207,14 +207,13 @@ def _noisy(darks: Sequence[Frame], limit: float, engine: Engine) -> Array:
             "run addVAR before, or set dark_scatter to null",
         )
     ny, nx = darks[0].shape
-    noisy = np.zeros((ny, nx), bool)
 
-    def work(band: tuple[int, int]) -> None:
+    def work(band: tuple[int, int]) -> Array:
         planes = read_band(darks, *band)
         assert planes.variance is not None
         scatter = planes.data.var(axis=0, ddof=1, dtype=np.float64)
         expected = planes.variance.mean(axis=0, dtype=np.float64)
-        noisy[slice(*band)] = ~(scatter <= limit * limit * expected)
+        noisy: Array = ~(scatter <= limit * limit * expected)
+        return noisy
 
-    engine.map(work, engine.bands(ny, len(darks) * nx * 24))
-    return noisy
+    return np.concatenate(engine.map(work, engine.bands(ny, len(darks) * nx * 24)))

@@ -189,7 +189,7 @@ def settle(
     grown = _masks(skies)
     whole = ((0, frames[0].shape[0]), (0, frames[0].shape[1]))
 
-    def one(n: int) -> tuple[float, str]:
+    def one(n: int) -> tuple[float, Array | None, str]:
         masked = grown.get(frames[n].root, frames[n])
         objects = masked.objmask if masked.has("objmask") else None
         blocks = _blocks(outs[n], objects, whole)
@@ -197,27 +197,46 @@ def settle(
         if order:
             surface, why = _fitted(blocks, objects, outs[n], order)
         found = 0.0
-        if level and box != whole:
-            algorithms.sky_subtract.subtract_surface(outs[n].data, surface, 0.0)
-            surface = None
-            blocks = _blocks(outs[n], objects, box)
         if level:
-            blocks = algorithms.surface.less_surface(blocks, surface, BLOCK_PIX, outs[n].data.shape)
+            shape = (outs[n].data.shape[0], outs[n].data.shape[1])
+            blocks = algorithms.surface.less_surface(blocks, surface, BLOCK_PIX, shape)
+            if box != whole:
+                blocks = _blocks(_less(outs[n], surface), objects, box)
             usable, _ = algorithms.surface.usable_blocks(blocks, BLOCK_PIX * BLOCK_PIX)
             found = algorithms.surface.blank_level(blocks, usable) or 0.0
-        algorithms.sky_subtract.subtract_surface(outs[n].data, surface, found)
-        return found, why
+        return found, surface, why
 
     done = engine.map(one, range(len(outs)))
+    _subtract(outs, [(surface, found) for found, surface, _ in done], engine)
     left: dict[str, list[str]] = {}
-    for frame, (_, why) in zip(frames, done, strict=True):
+    for frame, (_, _, why) in zip(frames, done, strict=True):
         if why:
             left.setdefault(why, []).append(frame.name)
     notes = tuple(
         f"{step}: no surface is fitted to what is left of the sky, as {why}: {', '.join(names)}"
         for why, names in left.items()
     )
-    return np.array([found for found, _ in done]), notes
+    return np.array([found for found, _, _ in done]), notes
+
+
+def _less(planes: Planes, surface: Array | None) -> Planes:
+    """Return planes without a surface; those given stay as they are."""
+    data = planes.data.copy()
+    algorithms.sky_subtract.subtract_surface(data, surface, 0.0)
+    return planes._replace(data=data)
+
+
+def _subtract(
+    outs: Sequence[Planes], amounts: Sequence[tuple[Array | None, float]], engine: Engine
+) -> None:
+    """Subtract from the data of each frame, in place, its surface and level."""
+    ny, nx = outs[0].data.shape
+
+    def work(band: tuple[int, int]) -> None:
+        for out, (surface, level) in zip(outs, amounts, strict=True):
+            algorithms.sky_subtract.subtract_surface(out.data, surface, level, band)
+
+    engine.fill(work, engine.bands(ny, 4 * nx * len(outs)), [out.data for out in outs])
 
 
 def _masks(skies: Sequence[Frame]) -> dict[str, Frame]:

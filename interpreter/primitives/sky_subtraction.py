@@ -223,7 +223,8 @@ def stack_sky_frames(
             variance, out.shared[rows] = rejoined(variance, common)
         out.variance[rows] = variance * (level * level)
 
-    engine.map(work, engine.bands(ny, len(skies) * 11 * nx, least=BAND_ROWS))
+    bands = engine.bands(ny, len(skies) * 11 * nx, least=BAND_ROWS)
+    engine.fill(work, bands, out.arrays())
     made = frames[0].with_planes(out).with_cards(*stack_cards(frames))
     joined = made.with_(
         objcat=None,
@@ -461,17 +462,18 @@ def _factors(
     chosen = sample_bands(box)
     parts = engine.map(lambda band: _clean_samples(bands, of, params, box, *band), chosen)
 
-    def one(n: int) -> bool:
+    def one(n: int) -> tuple[float, bool]:
         given, normal = (np.concatenate([part[n][k] for part in parts]) for k in (0, 1))
         if not params.offset_sky:
-            factors[n] = algorithms.background.sky_factor(given, normal, params.threshold)
+            found = algorithms.background.sky_factor(given, normal, params.threshold)
         else:
-            offsets[n] = algorithms.background.sky_offset(given, normal * np.float32(factors[n]))
+            found = algorithms.background.sky_offset(given, normal * np.float32(factors[n]))
         lost, good = (sum(part[n][k] for part in parts) for k in (2, 3))
-        return bool(lost > HIDDEN * good)
+        return found, bool(lost > HIDDEN * good)
 
-    hidden = engine.map(one, range(len(frames)))
-    names = [f.name for f, lost in zip(frames, hidden, strict=True) if lost]
+    found = engine.map(one, range(len(frames)))
+    (offsets if params.offset_sky else factors)[:] = [amount for amount, _ in found]
+    names = [f.name for f, (_, lost) in zip(frames, found, strict=True) if lost]
     return factors, offsets, names if params.mask_objects else []
 
 
@@ -537,5 +539,6 @@ def _subtracted(
             )
 
     bytes_per_row = (len(bands.skies) * 16 + len(bands.frames) * 10) * shape[1]
-    engine.map(work, engine.bands(shape[0], bytes_per_row, BAND_BYTES, BAND_ROWS))
+    rows = engine.bands(shape[0], bytes_per_row, BAND_BYTES, BAND_ROWS)
+    engine.fill(work, rows, [plane for out in outs for plane in out.arrays()])
     return outs

@@ -123,7 +123,7 @@ def combine_frames(
     )
     combiner = Combiner(frames, params.operation, rules, weights, flag_share, out)
     bands = engine.bands(ny, len(frames) * nx * SAMPLE_BYTES, BAND_BYTES, BAND_ROWS)
-    counts = np.array(engine.map(combiner.work, bands), np.int64).sum(axis=0)
+    counts = np.array(engine.fill(combiner.work, bands, out.arrays()), np.int64).sum(axis=0)
     cards, sci = stack_cards(frames, weights, scaled=params.scale and not params.zero)
     if flag_share is not None:
         share = 1 - counts[1] / counts[0] if counts[0] else 0.0
