@@ -85,6 +85,13 @@ class FileWritten:
 
 
 @dataclass(frozen=True, slots=True)
+class Summarised:
+    """What the run has made, in a table."""
+
+    table: Table
+
+
+@dataclass(frozen=True, slots=True)
 class TableMade:
     """A step has a table for the user."""
 
@@ -110,4 +117,5 @@ Event = (
     | FileWritten
     | TableMade
     | RunFinished
+    | Summarised
 )

@@ -22,8 +22,10 @@ from f2yaml.interpreter.events import (
     RunStarted,
     StepAdvanced,
     StepFinished,
+    Summarised,
 )
 from f2yaml.interpreter.liveview import LiveView, largest_memory
+from f2yaml.interpreter.terminal import table_lines
 from rich.console import Console
 
 if TYPE_CHECKING:
@@ -103,6 +105,11 @@ class Progress:
                 self._record(f"FAILED: {error}")
             self._log.close()
 
+    @property
+    def logs(self) -> bool:
+        """Whether there is a log file."""
+        return self._log is not None
+
     def show(self, event: Event) -> None:
         """Show one event; those of a step at work may come from any thread."""
         if self._view is not None:
@@ -139,6 +146,8 @@ class Progress:
                 seen = 0 if self._view is None else self._view.peak
                 peak = size_in_words(max(seen, largest_memory()))
                 return f"done in {event.seconds:.1f} s, with up to {peak} of memory"
+            case Summarised(table):
+                return "\n".join(table_lines(table.title, table.columns, table.rows, table.notes))
             case FrameDone():
                 return f"        {event.name}" if self.verbose else None
             case _:
@@ -147,5 +156,5 @@ class Progress:
     def _record(self, text: str) -> None:
         if self._log is not None:
             stamp = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime())
-            self._log.write(f"{stamp} {text}\n")
+            self._log.writelines(f"{stamp} {line}\n" for line in text.split("\n"))
             self._log.flush()

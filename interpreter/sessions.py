@@ -25,6 +25,7 @@ from f2yaml.interpreter.events import (
     Noted,
     Resumed,
     StepFinished,
+    Summarised,
     TableMade,
 )
 from f2yaml.interpreter.forecast import weights
@@ -40,6 +41,7 @@ from f2yaml.interpreter.registry import Table
 from f2yaml.interpreter.resources import Finder
 from f2yaml.interpreter.run import execute
 from f2yaml.interpreter.settings import Override, parse_overrides, parse_parameters
+from f2yaml.interpreter.summary import summary
 from f2yaml.interpreter.terminal import printable
 from f2yaml.interpreter.yamltext import scalar
 from f2yaml.schema.compose import FlatRecipe
@@ -58,6 +60,7 @@ class Outcome:
     written: list[Path] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     resumed_after: int | None = None
+    summary: Table | None = None
 
     def take(self, event: Event) -> None:
         """Keep what belongs to the results."""
@@ -257,6 +260,9 @@ class Session:
                 finally:
                     if journal.left:
                         _tell_of(journal.left)
+            if outcome.written and not (self.args.quiet and not progress.logs):
+                outcome.summary = summary(outcome.written, len(outcome.notes))
+                progress.show(Summarised(outcome.summary))
         return outcome
 
 

@@ -18,7 +18,10 @@ from f2yaml.interpreter.report.facts import describe, kind_of, members, typical_
 #: of a Gaussian star.
 APERTURE, INSIDE = 1.346, 0.715
 SIGMAS = 5.0
-COLUMNS = ("product", "what", "frames", "exposure_s", "sky", "seeing_arcsec", "noise", "depth_mag")
+COLUMNS = (
+    "product", "what", "frames", "exposure_s", "sky", "seeing_arcsec", "noise", "star_5sigma",
+    "depth_mag",
+)  # fmt: skip
 #: Products of one kind from which on only their number and a few lines are shown.
 _MANY = 12
 _ROWS = 256  # of each product, for its noise: to half a per cent
@@ -38,20 +41,16 @@ def summary(paths: Sequence[Path], warnings: int = 0) -> Table:
     -------
     Table
         Sky is the level that was subtracted, median of the frames [unit of the product / pixel];
-        seeing the median FWHM of stars; noise the median of sqrt(VAR); depth the magnitude of a
-        star that is 5 times its noise in an aperture of 1.35 FWHM, by the zero point that was
-        measured (MEANZP) or else the nominal one of the filter. None where nothing tells.
+        seeing the median FWHM of stars; noise the median of sqrt(VAR); star_5sigma the light of a
+        star that is 5 times its noise in an aperture of 1.35 FWHM, and depth_mag its magnitude by
+        the zero point that was measured (MEANZP) or else the nominal one of the filter. None
+        where nothing tells.
     """
     shown = list(paths) if len(paths) <= _MANY else [*paths[: _MANY - 2], *paths[-1:]]
     notes = []
     if len(shown) < len(paths):
         notes.append(f"{len(paths)} products in all; those between step and product are not shown")
     rows = tuple(_row(path) for path in shown)
-    if any(row[-1] is not None for row in rows):
-        notes.append(
-            f"depth: {SIGMAS:g} sigma, star, aperture of {APERTURE} FWHM, "
-            "by the zero point measured or the nominal one of the filter"
-        )
     notes.append(f"warnings: {warnings or 'none'}")
     return Table("Products", COLUMNS, rows, tuple(notes))
 
@@ -65,6 +64,7 @@ def _row(path: Path) -> tuple[Any, ...]:
     sky = _middle([row.sky_level for row in rows])
     seeing = _middle([row.fwhm for row in rows])
     noise = _noise(frame)
+    light = faintest(frame, noise, seeing)
     return (
         path.name,
         kind_of(path, frame),
@@ -73,38 +73,63 @@ def _row(path: Path) -> tuple[Any, ...]:
         None if calibration else _rounded(sky, 1),
         None if calibration else _rounded(seeing, 3),
         _significant(noise),
-        None if calibration else _rounded(depth(frame, noise, seeing), 2),
+        None if calibration else _rounded(light, 1),
+        None if calibration else _rounded(magnitude(frame, light), 2),
     )
 
 
-def depth(frame: Frame, noise: float, seeing: float) -> float:
-    """Return the magnitude of a star that is `SIGMAS` times its noise; NaN if that is not known.
+def faintest(frame: Frame, noise: float, seeing: float) -> float:
+    """Return the light of a star that is `SIGMAS` times its noise, in the unit of the frame.
 
     Parameters
     ----------
     frame : Frame
-        Light per exposure of EXPTIME.
     noise : float
         Of a pixel, in the unit of the frame; NOISECOR says how much larger it is in apertures.
     seeing : float
         FWHM of stars [arcsec].
+
+    Returns
+    -------
+    float
+        NaN where noise or seeing are not known.
 
     References
     ----------
     Signal to noise of a Gaussian star in an aperture of radius r over constant noise is greatest
     at r = 0.673 FWHM, inside which is 0.715 of its light.
     """
+    if not (noise > 0 and seeing > 0):
+        return math.nan
+    pixels = math.pi / 4 * (APERTURE * seeing / frame.wcs.pixel_scale()) ** 2
+    correlation = _number(frame.sci.get("NOISECOR"))
+    each = noise * (1.0 if math.isnan(correlation) else correlation)
+    return SIGMAS * each * math.sqrt(pixels) / INSIDE
+
+
+def magnitude(frame: Frame, light: float) -> float:
+    """Return the magnitude of a star, by MEANZP or else the nominal zero point of the filter.
+
+    Parameters
+    ----------
+    frame : Frame
+        Light per exposure of EXPTIME.
+    light : float
+        In the unit of the frame.
+
+    Returns
+    -------
+    float
+        NaN where there is no zero point (K-red has no nominal one).
+    """
     zeropoint = _number(frame.phu.get("MEANZP"))
     if math.isnan(zeropoint):
         (nominal,) = describe(frame, "nominal_photometric_zeropoint") or [None]
         zeropoint = _number(nominal)
     time = _number(frame.phu.get("EXPTIME"))
-    if not (noise > 0 and seeing > 0 and time > 0) or math.isnan(zeropoint):
+    if not (light > 0 and time > 0) or math.isnan(zeropoint):
         return math.nan
-    pixels = math.pi / 4 * (APERTURE * seeing / frame.wcs.pixel_scale()) ** 2
-    correlation = _number(frame.sci.get("NOISECOR"))
-    each = noise * (1.0 if math.isnan(correlation) else correlation)
-    return zeropoint - 2.5 * math.log10(SIGMAS * each * math.sqrt(pixels) / INSIDE / time)
+    return zeropoint - 2.5 * math.log10(light / time)
 
 
 def _noise(frame: Frame) -> float:

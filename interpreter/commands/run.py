@@ -182,6 +182,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _print_table(table: Table) -> None:
+    from f2yaml.interpreter.terminal import table_lines
     from rich.console import Console
     from rich.table import Table as RichTable
 
@@ -191,23 +192,17 @@ def _print_table(table: Table) -> None:
     for row in table.rows:
         shown.add_row(*_cells(row))
     console = Console(highlight=False)
-    console.print(shown) if console.is_terminal else _plain(table)
-    for note in table.notes:
-        print(note)
+    if console.is_terminal:
+        console.print(shown)
+        for note in table.notes:
+            print(note)
+        return
+    for line in table_lines(table.title, table.columns, table.rows, table.notes):
+        print(line)
 
 
 def _cells(row: Sequence[object]) -> list[str]:
     return ["-" if value is None else str(value) for value in row]
-
-
-def _plain(table: Table) -> None:
-    rows = [table.columns, *(_cells(row) for row in table.rows)]
-    widths = [max(len(row[n]) for row in rows) for n in range(len(table.columns))]
-    print(table.title)
-    for row in rows:
-        print(
-            "   ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip()
-        )
 
 
 def _print_json(plan: Plan, outcome: Outcome) -> None:
@@ -222,12 +217,13 @@ def _print_json(plan: Plan, outcome: Outcome) -> None:
                 "resumed_after": outcome.resumed_after,
                 "products": [str(path) for path in outcome.written],
                 "notes": list(outcome.notes),
+                "summary": [] if outcome.summary is None else outcome.summary.as_dicts(),
                 "skipped": [asdict(item) for item in plan.skipped],
                 "allowed": [asdict(item) for item in plan.allowed],
                 "tables": [
                     {
                         "title": table.title,
-                        "rows": [dict(zip(table.columns, row, strict=True)) for row in table.rows],
+                        "rows": table.as_dicts(),
                         "notes": list(table.notes),
                     }
                     for table in outcome.tables
