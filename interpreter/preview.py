@@ -18,6 +18,8 @@ from PIL import Image, ImageDraw, ImageFont
 MARGIN = 46  # below the image, for colour bar and caption
 #: Flags of pixels that are left out of the picture: bad, hit, without data, not illuminated.
 _USELESS = DQ.BAD_PIXEL | DQ.COSMIC_RAY | DQ.NO_DATA | DQ.UNILLUMINATED
+#: Sources that are looked for: so many pixels next to each other over so many sigma.
+_BRIGHT, _PIXELS, _MESH_PIX = 5.0, 8, 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +55,7 @@ def render(frame: Frame, *, size: int = 1024, circles: bool = False) -> Image.Im
     size : int
         Longest side of the image, pix.
     circles : bool
-        Mark the sources of the frame's table; sources are looked for where it has none.
+        Mark the sources of the frame's table; where it has none, what is bright.
     """
     data, mask = frame.data, frame.mask
     good = np.ones(data.shape, bool) if mask is None else (mask & _USELESS) == 0
@@ -87,17 +89,32 @@ def _sources(frame: Frame) -> Iterator[tuple[float, float]]:
     """
     table = frame.objcat
     if table is None:
-        if not _has_coordinates(frame) or not frame.has("variance"):
+        if not frame.has("variance"):
             raise BadInput(
                 f"{frame.name} has no table of sources",
-                "they are looked for where there is none, which takes coordinates and a variance",
+                "they are looked for where there is none, which takes a variance",
                 "leave --circles out, or take a product of a reduction",
             )
-        from f2yaml.interpreter.primitives.sources import DetectSources, detect_sources
-
-        table = detect_sources(frame, DetectSources()).objcat
-        assert table is not None
+        return _bright(frame)
     return zip(table["X_IMAGE"] - 1.0, table["Y_IMAGE"] - 1.0, strict=True)
+
+
+def _bright(frame: Frame) -> Iterator[tuple[float, float]]:
+    """Look for what stands out of the noise: quickly, without the kernels of ``detectSources``."""
+    import sep
+
+    data, variance, mask = frame.data, frame.variance, frame.mask
+    assert variance is not None
+    bad = ~np.isfinite(data) | ~(variance > 0)
+    if mask is not None:
+        bad |= (mask & _USELESS) != 0
+    level = np.where(bad, 0, data).astype(np.float32)
+    sep.Background(level, mask=bad, bw=_MESH_PIX, bh=_MESH_PIX).subfrom(level)
+    noise = np.sqrt(np.where(bad, 1, variance)) * float(frame.sci.get("NOISECOR", 1.0))
+    found = sep.extract(level, _BRIGHT, err=noise, mask=bad, minarea=_PIXELS)
+    # Near the edge of a mask, sep finds sources of nothing.
+    seen = ~bad[np.rint(found["y"]).astype(int), np.rint(found["x"]).astype(int)]
+    return zip(found["x"][seen], found["y"][seen], strict=True)
 
 
 def _has_coordinates(frame: Frame) -> bool:
@@ -178,5 +195,5 @@ def save(path: Path, out: Path, *, size: int = 1024, circles: bool = False) -> P
     """Draw the product in `path` and write the picture to `out` (PNG)."""
     image = render(read_frame(path), size=size, circles=circles)
     with replaced(out) as partial:
-        image.save(partial, format="PNG")
+        image.save(partial, format="PNG", compress_level=3)
     return out
