@@ -192,6 +192,8 @@ def _catalogue() -> list[str]:
     lines += ["those of DRAGONS wherever both have them; [from DRAGONS](../from_dragons.md) has"]
     lines += [
         "the differences, [what each step does to the pixels](../science.md) the science.",
+        'References such as "Spec: primitives 8.2" are to sections of the description of what',
+        "DRAGONS does with F2 images, by which f2yaml is developed; departures are named there.",
         "",
     ]
     for family, members in families().items():

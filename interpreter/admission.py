@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,8 @@ from f2yaml.interpreter.sources import unread_frame
 
 #: Rows that are looked at first; only if they are all alike, the others are as well.
 _PROBES = 8
+#: How far clocks and time zones may differ.
+_AHEAD = timedelta(days=2)
 #: Share of saturated pixels from which on a frame is of no use.
 _MOST_SATURATED = 0.9
 
@@ -87,7 +90,28 @@ def admitted(
                 "take one of them out of the list",
             )
         roots[frame.root] = path
-    return [frame for _, frame in good], skipped
+    again = doubled(good)
+    if again and not skip_bad:
+        raise BadInput(problems=again.values())
+    skipped += [left_out(path.name, [problem]) for path, problem in again.items()]
+    return [frame for path, frame in good if path not in again], skipped
+
+
+def doubled(given: Sequence[tuple[Path, Frame]]) -> dict[Path, Problem]:
+    """Return the files that are an exposure which another file before them is, by their headers."""
+    first: dict[tuple[str, ...], Path] = {}
+    found = {}
+    for path, frame in given:
+        label = str(frame.phu.get("DATALAB", ""))
+        key = (label, str(frame.describe("ut_datetime")), str(frame.phu.get("OBSTYPE", "")))
+        before = first.setdefault(key, path)
+        if label and before is not path:
+            found[path] = Problem(
+                f"{path} is the exposure that {before} is: DATALAB {label}, {key[1]}",
+                "it would count twice",
+                "take one of them out of the list",
+            )
+    return found
 
 
 def left_out(name: str, problems: Sequence[Problem], path: Path | None = None) -> Skipped:
@@ -151,7 +175,14 @@ def _check_identity(frame: Frame) -> None:
             "the headers of its products name it, and they are ASCII",
             "rename it",
         )
-    if frame.describe("ut_datetime") is None:
+    begun = frame.describe("ut_datetime")
+    if begun is not None and begun > datetime.now() + _AHEAD:
+        raise BadInput(
+            f"{frame.name} was exposed in the future: {begun:%Y-%m-%d %H:%M:%S} UT",
+            "calibrations and sky frames go by date and time",
+            "repair DATE-OBS and UT, or set the clock of this machine",
+        )
+    if begun is None:
         raise BadInput(
             f"{frame.name} has no usable date and time: DATE-OBS is "
             f"{frame.phu.get('DATE-OBS', 'missing')}, UT {frame.phu.get('UT', 'missing')}",

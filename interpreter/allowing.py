@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
@@ -12,6 +12,7 @@ from f2yaml.schema.problems import RequestError, did_you_mean
 if TYPE_CHECKING:
     from astropy.io.fits import Header
     from f2yaml.interpreter.cards import Card
+    from f2yaml.interpreter.registry import Reported
 
 #: Every check that may be set aside: its name, and what is then accepted.
 CHECKS: Final[Mapping[str, str]] = MappingProxyType(
@@ -22,6 +23,7 @@ CHECKS: Final[Mapping[str, str]] = MappingProxyType(
         "flat-optics": "a flat taken with another Lyot stop, disperser or mask in the beam",
         "calibration-age": "a calibration that lies farther away in time than the rules allow",
         "calibration-quality": "a calibration marked as failed, or made by a lesser mode",
+        "odd-dark": "a dark whose level or noise is not that of the others",
         "saturated-flat": "lamp flats of which much is saturated",
         "no-overlap": "frames of separate fields in one stack",
     }
@@ -125,3 +127,11 @@ def in_ascii(text: str) -> str:
     """Return text as header cards can hold it."""
     shown = "".join(c if c.isprintable() else "?" for c in text)
     return shown.encode("ascii", "replace").decode("ascii")
+
+
+def marked(made: Reported, told: Allowed | None) -> Reported:
+    """Return what a step has made with a check that was set aside on record."""
+    if told is None:
+        return made
+    frames = [f.with_cards(phu=record_cards(f.phu, (), (told.check,))) for f in made.frames]
+    return replace(made, frames=frames, notes=(*made.notes, str(told)))

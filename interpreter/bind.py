@@ -7,6 +7,7 @@ the input frames is decided in `f2yaml.interpreter.planning`.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -79,6 +80,8 @@ class Binder:
     assumed : mapping of str to object, optional
         Values of parameters for a look at one of the ways a recipe may go. They decide conditions
         only: as values of steps they are not checked.
+    used : set of Override
+        Settings that a step takes, whether or not their values are right; known after `bind`.
     """
 
     recipe: FlatRecipe
@@ -89,7 +92,7 @@ class Binder:
     left_out: dict[str, str] = field(default_factory=dict)
     block: bool = False
     assumed: Mapping[str, object] | None = None
-    _used: set[Override] = field(default_factory=set)
+    used: set[Override] = field(default_factory=set)
     _moves: list[Move] = field(default_factory=list)
 
     def bind(self) -> tuple[BoundStep, ...]:
@@ -241,7 +244,7 @@ class Binder:
         found = [o for o in self.overrides if o.step in (None, _name(flat), flat.id)]
         exact = [o for o in found if o.step is not None]
         special = [o for o in exact if o.name in (SKIP, WRITE)]
-        self._used.update(special)
+        self.used.update(special)
         return found
 
     def _settings(self, flat: FlatDo, primitive: AnyPrimitive) -> dict[str, Setting]:
@@ -268,7 +271,7 @@ class Binder:
         for override in ordered:
             if override.name in (SKIP, WRITE) or override.name not in fields:
                 continue
-            self._used.add(override)
+            self.used.add(override)
             try:
                 value = convert(override.text, fields[override.name])
             except Fault as fault:
@@ -379,41 +382,42 @@ class Binder:
     # checks over all steps ------------------------------------------------------------------
     def _unused_overrides(self) -> None:
         steps = [s for s in self.recipe.steps if isinstance(s, FlatDo)]
-        known = {_name(s) for s in steps} | {s.id for s in steps if s.id}
         for override in self.overrides:
-            if override in self._used:
-                continue
-            if any(str(override) in p.what for p in self.problems):
-                continue
-            if override.step is not None and override.step not in known:
-                problem = Problem(
-                    f"{override}: recipe {self.recipe.name} has no step `{override.step}`",
-                    "the setting would have no effect",
-                    did_you_mean(override.step, known)
-                    or f"its steps are {', '.join(sorted(known))}",
-                )
-            elif override.step is None and override.name in (SKIP, WRITE):
-                problem = Problem(
-                    f"{override} names no step",
-                    "it would mean every step of the recipe",
-                    f"write -p STEP:{override.name}={override.text}",
-                )
-            else:
-                owners = [s for s in steps if override.step in (None, _name(s), s.id)]
-                fields: set[str] = {SKIP, WRITE}
-                for step in owners:
-                    try:
-                        fields |= set(find(_name(step)).params.model_fields)
-                    except RecipeError:
-                        continue  # an unknown primitive is reported where it stands
-                target = override.step or "no step of the recipe"
-                verb = "has no parameter" if override.step else "has a parameter"
-                problem = Problem(
-                    f"{override}: {target} {verb} `{override.name}`",
-                    "unknown names are refused, so that a typo cannot change the science unnoticed",
-                    _meant(override.name, fields),
-                )
-            self.problems.append(problem)
+            told = any(str(override) in p.what for p in self.problems)
+            if override not in self.used and not told:
+                self.problems.append(unused(override, steps, [self.recipe.name]))
+
+
+def unused(override: Override, steps: Iterable[FlatDo], recipes: Sequence[str]) -> Problem:
+    """Return the problem of a setting that none of the steps takes; recipes are named."""
+    steps, several = list(steps), len(recipes) > 1
+    known = {_name(s) for s in steps} | {s.id for s in steps if s.id}
+    if override.step is not None and override.step not in known:
+        whose = f"recipes {', '.join(recipes)} have" if several else f"recipe {recipes[0]} has"
+        return Problem(
+            f"{override}: {whose} no step `{override.step}`",
+            "the setting would have no effect",
+            did_you_mean(override.step, known)
+            or f"{'their' if several else 'its'} steps are {', '.join(sorted(known))}",
+        )
+    if override.step is None and override.name in (SKIP, WRITE):
+        return Problem(
+            f"{override} names no step",
+            "it would mean every step of the recipe",
+            f"write -p STEP:{override.name}={override.text}",
+        )
+    fields: set[str] = {SKIP, WRITE}
+    for step in steps:
+        if override.step in (None, _name(step), step.id):
+            with suppress(RecipeError):  # an unknown primitive is reported where it stands
+                fields |= set(find(_name(step)).params.model_fields)
+    target = override.step or f"no step of the recipe{'s' if several else ''}"
+    verb = "has no parameter" if override.step else "has a parameter"
+    return Problem(
+        f"{override}: {target} {verb} `{override.name}`",
+        "unknown names are refused, so that a typo cannot change the science unnoticed",
+        _meant(override.name, fields),
+    )
 
 
 def passed(

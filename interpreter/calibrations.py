@@ -472,18 +472,24 @@ def user_calibrations(words: Iterable[str], cwd: Path) -> dict[str, Path]:
     Raises
     ------
     RequestError
-        A word has no type, an unknown one, or one that was given before.
+        A word has no type, an unknown one, or one that was given before; or it names no file.
     """
     chosen: dict[str, Path] = {}
     for word in words:
         caltype, colon, name = word.partition(":")
-        if not colon or not name:
+        if not colon or not caltype:
             raise RequestError(
                 f"--user-cal {word} has no type",
                 "the type says which step the file is for",
                 f"write it as TYPE:FILE; types are {', '.join(CALTYPES)}",
             )
         _require_type(caltype)
+        if not name:
+            raise RequestError(
+                f"--user-cal {word} names no file",
+                f"the {caltype} to use is wanted after the colon",
+                f"write it as {caltype}:FILE",
+            )
         if caltype in chosen:
             raise RequestError(
                 f"--user-cal names two files for {caltype}: {chosen[caltype]} and {name}",
@@ -504,9 +510,15 @@ def _require_type(caltype: str) -> None:
 
 
 def _wrong_type(path: Path, wanted: str, found: str) -> RequestError:
-    kind = f"a {found}" if found in CALTYPES else "no processed calibration"
+    if found not in CALTYPES:
+        return RequestError(
+            f"{path} is no processed calibration; a {wanted} is wanted",
+            "its type is taken from its tags, and those are of a raw frame, or of a frame "
+            "that calibrates nothing",
+            f"reduce raw frames first (`f2yaml run`), and give the {wanted} that this writes",
+        )
     return RequestError(
-        f"{path} is {kind}, not a {wanted}",
+        f"{path} is a {found}, not a {wanted}",
         "its type is taken from its tags, bad-pixel masks first",
         f"give a {wanted}",
     )

@@ -14,11 +14,14 @@ from f2yaml.interpreter.events import FileWritten
 from f2yaml.interpreter.fits import checksum, read_frame
 from f2yaml.interpreter.frame import Frame, HistoryRow, ProvenanceRow
 from f2yaml.interpreter.headers import utc_now
+from f2yaml.interpreter.leftovers import Identity
 from f2yaml.interpreter.pixels import Recent
 from f2yaml.interpreter.plan import CallStep
 from f2yaml.interpreter.products import Writer
 from f2yaml.interpreter.refcat import Catalogue, read_catalogue
 from f2yaml.interpreter.resources import FROM_RUNNER, TABLES
+from f2yaml.interpreter.soundness import require_sound
+from f2yaml.interpreter.sources import Unread
 
 Resource = Frame | Catalogue
 
@@ -30,11 +33,20 @@ class Calibrations:
         self._frames: dict[Path, Frame] = {}
         self._tables: dict[Path, Catalogue] = {}
 
-    def frame(self, path: Path) -> Frame:
-        """Return the frame in `path` with its checksum; frames ask for the same rows in turn."""
+    def frame(self, path: Path, chosen: Identity | None = None) -> Frame:
+        """Return the frame in `path` with its checksum; frames ask for the same rows in turn.
+
+        Raises
+        ------
+        BadInput
+            It is gone, or no longer the file that was chosen.
+        """
         if path not in self._frames:
+            source = Unread(path, chosen)
+            source.check()
             frame = read_frame(path)
             self._frames[path] = replace(frame, pixels=Recent(frame.pixels), md5=checksum(path))
+            source.check()
         return self._frames[path]
 
     def table(self, path: Path) -> Catalogue:
@@ -54,7 +66,13 @@ class Calibrations:
         for name, provided in step.resources.items():
             path = provided.by_root.get(frame.root)
             if path is not None:
-                found[name] = self.table(path) if name in TABLES else self.frame(path)
+                if name in TABLES:
+                    found[name] = self.table(path)
+                    continue
+                fresh = path not in self._frames
+                found[name] = calibration = self.frame(path, provided.seen.get(path))
+                if fresh:
+                    require_sound(name, calibration)
         return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 
 from f2yaml.interpreter.applies import unfit, weight
@@ -9,7 +10,9 @@ from f2yaml.interpreter.checking import in_order
 from f2yaml.interpreter.checks import recipe_problems
 from f2yaml.interpreter.errors import Problem, RecipeError, RequestError
 from f2yaml.interpreter.frame import Frame
+from f2yaml.interpreter.terminal import printable
 from f2yaml.schema.compose import FlatRecipe, load_recipe, read_recipe, shipped
+from f2yaml.schema.library import file_named
 
 
 def choose_recipe(named: str | None, frames: Sequence[Frame], mode: str = "sq") -> FlatRecipe:
@@ -53,7 +56,14 @@ def choose_recipe(named: str | None, frames: Sequence[Frame], mode: str = "sq") 
 
 
 def _checked(named: str, mode: str) -> FlatRecipe:
-    """Return a recipe that has passed all checks which need no inputs and no settings."""
+    """Return a recipe that has passed all checks which need no inputs and no settings.
+
+    Whoever has a file of the name of a shipped recipe is told which of them is meant.
+    """
+    beside = file_named(named) if named in shipped(mode) else None
+    if beside is not None:
+        told = f"note: `{named}` is the shipped recipe; for the file here write ./{beside}"
+        print(printable(told), file=sys.stderr)
     recipe, faults = read_recipe(named, mode=mode)
     if recipe is None:
         raise RecipeError(problems=faults)

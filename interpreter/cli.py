@@ -15,7 +15,7 @@ import signal
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from f2yaml.interpreter.terminal import printable
 
@@ -47,6 +47,11 @@ class _Parser(argparse.ArgumentParser):
         fix = f"`{self.prog} --help` lists what it takes"
         self.exit(2, printable(f"{self.prog}: {message}\n  fix:  {fix}\n"))
 
+    def _print_message(self, message: str, file: Any = None) -> None:
+        """Print; what cannot be printed is told, which argparse does not."""
+        if message:
+            (file or sys.stderr).write(message)
+
 
 def build_parser(command: str | None) -> argparse.ArgumentParser:
     """Return the parser, with the arguments of `command` only."""
@@ -72,7 +77,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     _start_fast()
     _open_streams()
     try:
-        signal.signal(signal.SIGTERM, _terminated)
+        _heed_signals()
         status = _main(argv)
         sys.stdout.flush()
     except KeyboardInterrupt:
@@ -81,6 +86,25 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         return _not_printed(error)
     return status
+
+
+def _heed_signals() -> None:
+    """Let the end of a session or of the machine's day do what Ctrl-C does; nohup is respected."""
+    signal.signal(signal.SIGTERM, _terminated)
+    hangup = getattr(signal, "SIGHUP", None)
+    if hangup is not None and signal.getsignal(hangup) != signal.SIG_IGN:
+        signal.signal(hangup, _terminated)
+
+
+def _expand_homes(arguments: argparse.Namespace) -> None:
+    """Replace ``~`` at the beginning of paths: shells leave that in ``--outdir=~/reduced``."""
+    from f2yaml.interpreter.homes import at_home
+
+    for name, value in vars(arguments).items():
+        if isinstance(value, os.PathLike):
+            setattr(arguments, name, at_home(os.fspath(value)))
+        elif isinstance(value, list) and value and isinstance(value[0], os.PathLike):
+            setattr(arguments, name, [at_home(os.fspath(path)) for path in value])
 
 
 def _open_streams() -> None:
@@ -160,6 +184,7 @@ def _main(argv: Sequence[str] | None) -> int:
     try:
         arguments, extra = parser.parse_known_args(words)
     except SystemExit as stop:
+        sys.stdout.flush()
         return int(stop.code or 0)
     if extra:
         return _not_taken(arguments, extra)
@@ -171,6 +196,17 @@ def _main(argv: Sequence[str] | None) -> int:
     if arguments.command is None:
         parser.print_help()
         return 2
+    _expand_homes(arguments)
+    try:
+        os.getcwd()  # noqa: PTH109 - pathlib is not loaded by --help
+    except FileNotFoundError:
+        print(
+            "f2yaml: the current folder is no longer there\n"
+            "  why:  files and the configuration are looked for in it\n"
+            "  fix:  go to a folder that exists (cd)",
+            file=sys.stderr,
+        )
+        return 1
     return _run(arguments)
 
 
@@ -194,7 +230,10 @@ def _not_taken(arguments: argparse.Namespace, extra: Sequence[str]) -> int:
 
     options = re.findall(r"--[a-z][a-z-]*", arguments.help_text()) if arguments.command else []
     word = next((word for word in extra if word.startswith("-")), "")
-    fix = did_you_mean(word.partition("=")[0], options) if word else ""
+    name = word.partition("=")[0]
+    fix = did_you_mean(name, options) if word else ""
+    if name in options:
+        fix = f"give {name} after the name of the command, and before a lone --"
     if not word and arguments.command == "run":
         fix = "name the input files after --inputs"
     prog = f"f2yaml {arguments.command or ''}".rstrip()
@@ -220,12 +259,7 @@ def _run(arguments: argparse.Namespace) -> int:
         print(printable(error.render()), file=sys.stderr)
         return error.status
     except MemoryError:
-        print(
-            "f2yaml: the machine has no memory left\n"
-            "  why:  more planes are kept in memory than it has\n"
-            "  fix:  give a lower --max-memory, or fewer --jobs",
-            file=sys.stderr,
-        )
+        print(f"f2yaml: {_NO_MEMORY}", file=sys.stderr)
         return 1
     except Exception as error:
         if isinstance(error, OSError):
@@ -235,6 +269,9 @@ def _run(arguments: argparse.Namespace) -> int:
             return 1
         if arguments.debug:
             raise
+        if (told := _of_machine(error)) is not None:
+            print(printable(f"f2yaml {arguments.command}: {told}"), file=sys.stderr)
+            return 1
         print(
             f"f2yaml {arguments.command}: unexpected {type(error).__name__}: {error}\n"
             "  why:  this is a fault of f2yaml, or of the machine\n"
@@ -245,6 +282,30 @@ def _run(arguments: argparse.Namespace) -> int:
     finally:
         _plug_in_problems()
     return status
+
+
+_NO_MEMORY = (
+    "the machine has no memory left\n"
+    "  why:  more is kept in memory than it has, or than a limit of the shell (ulimit) allows\n"
+    "  fix:  give a lower --max-memory, or fewer --jobs"
+)
+
+
+def _of_machine(error: Exception) -> str | None:
+    """Return what the machine has refused, or None for a fault of another kind."""
+    text = str(error)
+    if isinstance(error, ImportError | OSError) and (
+        "failed to map segment" in text or "annot allocate memory" in text
+    ):
+        return _NO_MEMORY
+    if not isinstance(error, OSError) or error.strerror is None:
+        return None
+    about = f"{error.filename}: " if error.filename else ""
+    return (
+        f"{about}{error.strerror}\n"
+        "  why:  the system has refused what was there, or possible, when the command began\n"
+        "  fix:  see to the file, the disk or the permission that is named, then run it again"
+    )
 
 
 def _plug_in_problems() -> None:

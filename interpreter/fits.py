@@ -11,6 +11,8 @@ import hashlib
 import math
 import os
 import re
+import resource
+import shutil
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -27,7 +29,7 @@ from f2yaml.interpreter.frame import Frame, HistoryRow, ProvenanceRow
 from f2yaml.interpreter.framerows import FrameRow
 from f2yaml.interpreter.headerio import check_structure, image_start, is_packed, unpacked
 from f2yaml.interpreter.headers import Headers
-from f2yaml.interpreter.leftovers import aside
+from f2yaml.interpreter.leftovers import aside, identity
 from f2yaml.interpreter.pixels import (
     DTYPES,
     PLANES,
@@ -88,7 +90,12 @@ def read_frame(path: Path) -> Frame:
     if content is None:
         check_structure(path)
     try:
-        with fits.open(path) if content is None else fits.HDUList.fromstring(content) as hdus:
+        # astropy takes a name that begins with ~ for one below the home of a user
+        with (
+            fits.open(path.absolute())
+            if content is None
+            else fits.HDUList.fromstring(content) as hdus
+        ):
             frame = _frame(path, hdus, in_memory=content is not None)
     except OSError as error:
         raise _bad(path, error) from error
@@ -299,7 +306,7 @@ def _plane(path: Path, hdu: fits.ImageHDU, plane: str, in_memory: bool) -> Any:
     )
     if exact and not in_memory:
         assert stored is not None
-        return FilePlane(str(path.resolve()), offset, stored, shape, unsigned)
+        return FilePlane(str(path.resolve()), offset, stored, shape, unsigned, identity(path))
     array: Array = np.asarray(hdu.data).reshape(shape)
     if plane == "data" and array.dtype.kind in "iu":
         array = np.array(array, dtype=array.dtype.newbyteorder("="))
@@ -329,7 +336,8 @@ def write_frame(frame: Frame, path: Path, planes: Sequence[str] | None = None) -
         No permission, no space, or no such folder.
     """
     with replaced(path) as partial:
-        _hdus(frame, planes).writeto(partial, overwrite=True, output_verify="silentfix")
+        hdus = _hdus(frame, planes)
+        hdus.writeto(partial.absolute(), overwrite=True, output_verify="silentfix")
         if frame.runs:
             with partial.open("ab") as file:
                 file.write(records_as_bytes(frame.runs)[1])
@@ -337,8 +345,11 @@ def write_frame(frame: Frame, path: Path, planes: Sequence[str] | None = None) -
 
 
 @contextmanager
-def replaced(path: Path) -> Iterator[Path]:
-    """Give a name to write under; sync it and rename it to `path` if the block succeeds."""
+def replaced(path: Path, option: str = "--outdir") -> Iterator[Path]:
+    """Give a name to write under; sync it and rename it to `path` if the block succeeds.
+
+    `option` is that of the command which says where to write, for messages.
+    """
     partial = aside(path)
     try:
         yield partial
@@ -349,26 +360,38 @@ def replaced(path: Path) -> Iterator[Path]:
         with suppress(OSError):  # such as a folder that is none, where nothing can be left
             partial.unlink()
         if isinstance(error, OSError):
-            raise cannot_write(path, error) from error
+            raise cannot_write(path, error, option) from error
         raise
 
 
-def cannot_write(path: Path, error: OSError) -> OutputError:
-    """Say why a file cannot be written."""
+def cannot_write(path: Path, error: OSError, option: str = "--outdir") -> OutputError:
+    """Say why a file cannot be written; `option` says where to write."""
     reason = error.strerror or str(error)
-    fix = "choose another folder with --outdir"
+    fix = f"choose another folder with {option}"
     # numpy reports a short write by its counts alone
     short = "requested and" in str(error) or "not enough space" in str(error).lower()
-    if short or error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+    if error.errno == errno.EFBIG or (short and _file_limit(path)):
+        reason = "the limit on the size of a file is reached"
+        fix = "raise it: `ulimit -f unlimited`, or ask who has set it"
+    elif short or error.errno in (errno.ENOSPC, errno.EDQUOT):
         reason = "no space left on the device"
-        if error.errno in (errno.EDQUOT, errno.EFBIG):
+        if error.errno == errno.EDQUOT:
             reason = "the limit for files of this user is reached"
-        fix = "free some space, or choose another folder with --outdir"
+        fix = f"free some space, or choose another folder with {option}"
     return OutputError(
         f"{path} cannot be written: {reason}",
         "nothing that was there before has been changed",
         fix,
     )
+
+
+def _file_limit(path: Path) -> bool:
+    """Whether a file on this disk meets the limit of the process before the disk is full."""
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
+    try:
+        return limit != resource.RLIM_INFINITY and shutil.disk_usage(path.parent).free > limit
+    except OSError:  # such as a folder that has gone
+        return False
 
 
 def _hdus(frame: Frame, planes: Sequence[str] | None) -> fits.HDUList:

@@ -71,6 +71,27 @@ def expand(
     return expansion.paths
 
 
+def require_file(path: Path) -> None:
+    """Check that there is something under a name that a command is given.
+
+    Raises
+    ------
+    RequestError
+        There is nothing. What is there but cannot be used is told of by who reads it.
+    """
+    try:
+        path.lstat()
+    except PermissionError:
+        return
+    except (OSError, ValueError) as error:
+        raise RequestError(problems=[absent(path, "it is named on the command line")]) from error
+
+
+def absent(path: Path | str, why: str) -> Problem:
+    """Return the problem of a name without a file."""
+    return Problem(f"{path} does not exist", why, "check name and folder")
+
+
 def split_line(line: str) -> list[str]:
     """Return the words of a line of a list file; quotes keep blanks together.
 
@@ -107,7 +128,14 @@ class _Expansion:
 
     def add(self, word: str, base: Path | None, chain: tuple[Path, ...], where: str = "") -> None:
         """Add what one word stands for; `base` is the folder of the list that holds it."""
-        if word == "-" and base is None:
+        if not word:
+            self.fault(
+                "an empty name is given",
+                "it names no file; a variable of the shell that is not set gives such a word",
+                "name a file, a pattern or @list, or leave it out",
+                where or None,
+            )
+        elif word == "-" and base is None:
             self.add_stdin()
         elif word.startswith("@") and len(word) > 1:
             self.add_list(word[1:], base, chain, where)
@@ -121,7 +149,7 @@ class _Expansion:
             return
         if not glob.has_magic(word):
             place = f"named in {where}" if where else "it is listed as input"
-            self.fault(f"{word} does not exist", place, "check name and folder")
+            self.problems.append(absent(word, place))
             return
         pattern = at_home(word)
         matches = _matching(pattern)
@@ -190,9 +218,12 @@ class _Expansion:
             if path.stat().st_size > _MAX_LIST_BYTES:
                 self.fault(f"list {path} is too large", why, f"give {path} without the @")
                 return None
-            return path.read_text(encoding="utf-8-sig")
-        except UnicodeDecodeError:
-            self.fault(f"list {path} is not text in UTF-8", why, f"give {path} without the @")
+            content = path.read_bytes()
+            other = _other_encoding(content)
+            if other is None:
+                return content.decode("utf-8-sig")
+            fix = "save it as UTF-8" if other else f"give {path} without the @"
+            self.fault(f"list {path} is not text in UTF-8{other}", why, fix)
         except OSError as error:
             self.fault(f"list {path} cannot be read", str(error.strerror), "check permissions")
         return None
@@ -240,6 +271,21 @@ class _Expansion:
                     self.add(word, base, chain, where)
         if not found:
             self.fault(f"list {name} is empty", "it names no file", "fill it, or leave it out")
+
+
+def _other_encoding(content: bytes) -> str | None:
+    """Say what a list is that is not text in UTF-8: None where it is, empty where it is no text."""
+    start = content[:4096]
+    few, many = sorted((start[0::2].count(0), start[1::2].count(0)))
+    every_other = few == 0 and many > len(start) / 4  # as of letters of ASCII
+    if start.startswith((b"\xff\xfe", b"\xfe\xff")) or every_other:
+        return ": it seems to be UTF-16"
+    try:
+        content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        odd = any(byte < 32 and byte not in b"\t\n\f\r" for byte in start)
+        return "" if odd or start.startswith(b"SIMPLE") else ": it is text in another encoding"
+    return None
 
 
 def _existing(path: Path, base: Path | None, *, base_first: bool = False) -> Path | None:

@@ -23,6 +23,8 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
+from f2yaml.interpreter.errors import BadInput
+
 _MARK: Final = r"f2yaml-(?P<host>[A-Za-z0-9-]{0,32})-(?P<pid>\d+)-(?P<start>\d+)"
 #: SQLite's own files of a database that was being made carry its name and a word more.
 _ASIDE: Final = re.compile(
@@ -113,6 +115,24 @@ def identity(path: Path) -> Identity | None:
     except OSError:
         return None
     return status.st_ino, status.st_mtime_ns, status.st_size
+
+
+def altered(path: Path | str) -> BadInput:
+    """Return the error for an input that is another file than it was."""
+    return BadInput(
+        f"{path} has changed while it was in use",
+        "what was known of it when the work began does not hold for these pixels",
+        "let nothing write to the inputs of a run; then run again",
+    )
+
+
+def gone(path: Path | str) -> BadInput:
+    """Return the error for an input that was there when the work began."""
+    return BadInput(
+        f"{path} is no longer there",
+        "it was when the work began; its pixels are wanted now",
+        "bring it back, and leave the inputs of a run where they are; then run again",
+    )
 
 
 @dataclass(frozen=True)

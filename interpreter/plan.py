@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from f2yaml.interpreter.frame import Frame
+from f2yaml.interpreter.leftovers import Identity
 from f2yaml.interpreter.registry import AnyPrimitive, BetweenStreams, Params
 from f2yaml.schema.compose import Condition, FlatRecipe, Ref
 from f2yaml.schema.predicate import evaluate
@@ -39,12 +40,15 @@ class Setting:
 class Provided:
     """A resource of a step: which file serves which exposure (by root), and why it was chosen.
 
+    `seen` is what each file was when it was chosen.
+
     `by_root` lacks the exposures that go without, which only optional resources allow.
     """
 
     kind: str
     by_root: Mapping[str, Path]
     why: Mapping[str, str] = field(default_factory=dict)
+    seen: Mapping[Path, Identity | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -194,6 +194,6 @@ def _colour_bar(
 def save(path: Path, out: Path, *, size: int = 1024, circles: bool = False) -> Path:
     """Draw the product in `path` and write the picture to `out` (PNG)."""
     image = render(read_frame(path), size=size, circles=circles)
-    with replaced(out) as partial:
+    with replaced(out, "-o") as partial:
         image.save(partial, format="PNG", compress_level=3)
     return out

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import re
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -9,7 +11,7 @@ from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import TYPE_CHECKING, Final, Self, TextIO
 
-from f2yaml.interpreter.errors import OutputError
+from f2yaml.interpreter.errors import OutputError, RequestError
 from f2yaml.interpreter.estimate import size_in_words
 from f2yaml.interpreter.events import (
     Announced,
@@ -70,6 +72,7 @@ class Progress:
 
     def __enter__(self) -> Self:
         if self._log_path is not None:
+            _check_log(self._log_path)
             try:
                 self._log = self._log_path.open("a", encoding="utf-8")
             except OSError as error:
@@ -109,6 +112,17 @@ class Progress:
     def logs(self) -> bool:
         """Whether there is a log file."""
         return self._log is not None
+
+    def _no_log(self, error: OSError) -> None:
+        """Go on without the log, and say so once."""
+        log, self._log = self._log, None
+        with suppress(OSError):
+            if log is not None:
+                log.close()
+        with suppress(OSError):
+            self._console.print(
+                f"note: the log {self._log_path} ends here: {error.strerror}", markup=False
+            )
 
     def show(self, event: Event) -> None:
         """Show one event; those of a step at work may come from any thread."""
@@ -156,5 +170,31 @@ class Progress:
     def _record(self, text: str) -> None:
         if self._log is not None:
             stamp = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime())
-            self._log.writelines(f"{stamp} {line}\n" for line in text.split("\n"))
-            self._log.flush()
+            try:
+                self._log.writelines(f"{stamp} {line}\n" for line in text.split("\n"))
+                self._log.flush()
+            except OSError as error:  # no reason to lose what the run makes
+                self._no_log(error)
+
+
+def _check_log(path: Path) -> None:
+    """Refuse to append to what is no log: a frame, a list.
+
+    Raises
+    ------
+    RequestError
+        The file has other lines, or the name of a FITS file.
+    """
+    try:
+        regular = path.is_file()
+        with path.open("rb") if regular else io.BytesIO() as file:
+            first = file.readline(200)
+    except OSError:
+        return  # told where it is opened
+    stamped = re.match(rb"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d ", first)
+    if re.search(r"\.fits(\.(gz|bz2|fz))?$", path.name, re.IGNORECASE) or (first and not stamped):
+        raise RequestError(
+            f"--log {path} is no log of f2yaml",
+            "a log is appended to; this file would be spoilt",
+            "name a new file, or a log that is there",
+        )

@@ -11,6 +11,7 @@ from f2yaml.interpreter.allowing import Allowed
 from f2yaml.interpreter.errors import F2Error, MissingCalibration, Problem, RequestError
 from f2yaml.interpreter.frame import Frame
 from f2yaml.interpreter.homes import at_home
+from f2yaml.interpreter.leftovers import Identity, identity
 from f2yaml.interpreter.plan import Provided
 from f2yaml.interpreter.pointing import repaired
 from f2yaml.interpreter.refcat import check_catalogue
@@ -134,7 +135,7 @@ class Finder:
                 self._check_named(path, kind, params, frames)
             roots = {frame.root: path.absolute() for frame in frames}
             why = {frame.root: f"named by parameter {kind.parameter}" for frame in frames}
-            return Provided(kind.caltype or "file", roots, why), []
+            return Provided(kind.caltype or "file", roots, why, _identities(roots)), []
         if not kind.caltype or (kind.parameter == "static_bpm" and named is None):
             return None, []
         return self._from_database(kind, frames)
@@ -180,7 +181,11 @@ class Finder:
             self._note(answer.allowed)
             by_root[frame.root] = answer.path
             why[frame.root] = answer.why
-        return Provided(kind.caltype, by_root, why), problems
+        return Provided(kind.caltype, by_root, why, _identities(by_root)), problems
+
+
+def _identities(by_root: Mapping[str, Path]) -> dict[Path, Identity | None]:
+    return {path: identity(path) for path in set(by_root.values())}
 
 
 def merged(problems: Sequence[Problem], frames: int) -> list[Problem]:

@@ -196,10 +196,12 @@ class Execution(Course[Frame]):
         path = frame.pixels.path
         if path in self._opened:
             return self._opened[path]
+        frame.pixels.check()
         opened = read_frame(path)
         if not opened.provenance:  # a raw frame, which the first step takes in
             row = ProvenanceRow(utc_now(), path.name, checksum(path), step.primitive.name)
             opened = replace(opened, md5=row.md5, provenance=(row,))
+        frame.pixels.check()
         opened = replace(opened, name=frame.name)
         self.keeper.opened(opened, path)
         if isinstance(opened.pixels, OnDisk):  # planes in memory are not kept for a second use

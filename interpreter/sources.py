@@ -8,6 +8,7 @@ from pathlib import Path
 from f2yaml.interpreter.fits import read_frame
 from f2yaml.interpreter.frame import Frame
 from f2yaml.interpreter.headerio import read_headers
+from f2yaml.interpreter.leftovers import Identity, altered, gone, identity
 from f2yaml.interpreter.pixels import Planes
 
 
@@ -16,6 +17,21 @@ class Unread:
     """Pixels of a file that nobody has asked for."""
 
     path: Path
+    identity: Identity | None = None
+
+    def check(self) -> None:
+        """Raise unless the file is what it was when its headers were read.
+
+        Raises
+        ------
+        BadInput
+            It is gone, or has changed.
+        """
+        now = identity(self.path)
+        if now is None:
+            raise gone(self.path)
+        if self.identity is not None and now != self.identity:
+            raise altered(self.path)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -34,5 +50,6 @@ class Unread:
 
 def unread_frame(path: Path) -> Frame:
     """Return the frame of a file with its headers only."""
+    before = identity(path)
     headers = read_headers(path)
-    return Frame(name=path.name, pixels=Unread(path), phu=headers.phu, sci=headers.sci)
+    return Frame(name=path.name, pixels=Unread(path, before), phu=headers.phu, sci=headers.sci)

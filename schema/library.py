@@ -94,6 +94,9 @@ def find_recipe(ref: str | Path, search: Sequence[Path] = (), mode: str = "sq") 
         fix = f"`{stem}` without path and ending is the shipped recipe"
     elif is_path:
         fix = did_you_mean(Path(text).name, _neighbours(Path(text).parent)) or "check the path"
+    elif beside := file_named(text):
+        how = "give it with its ending" if beside != text else "write it so"
+        fix = f"./{beside} is a file: {how}"
     else:
         fix = did_you_mean(text, known) or "shipped are: " + (", ".join(known) or "none")
     raise RecipeError(
@@ -101,6 +104,15 @@ def find_recipe(ref: str | Path, search: Sequence[Path] = (), mode: str = "sq") 
         "a recipe is the path of a YAML file, or the name of a shipped recipe",
         fix,
     )
+
+
+def file_named(name: str) -> str | None:
+    """Return the file in the working folder that a bare name could mean, ending and all."""
+    try:
+        found = (name + ending for ending in (*_ENDINGS, "") if Path(name + ending).is_file())
+        return next(found, None)
+    except (OSError, ValueError):  # such as a name that is too long
+        return None
 
 
 def _neighbours(folder: Path) -> Iterator[str]:

@@ -87,6 +87,8 @@ class Parameter(Model):
         return value
 
     def _within(self, value: float) -> None:
+        if not math.isfinite(value):
+            raise Fault(f"is {_odd(value)}", "nothing can be computed with it", "give a number")
         bounds = [
             (self.ge, value >= (self.ge or 0), "at least"),
             (self.gt, value > (self.gt or 0), "greater than"),
@@ -100,12 +102,19 @@ class Parameter(Model):
                     f"it has to be {words} {bound:g}",
                     "give a value in its range",
                 )
-        if isinstance(value, float) and math.isnan(value):
-            raise Fault("is not a number", "nothing can be computed with it", "give a number")
 
     @model_validator(mode="after")
     def _consistent(self) -> Parameter:
         bounded = {"ge", "gt", "le", "lt"} & self.model_fields_set
+        for key in sorted(bounded):
+            bound = getattr(self, key)
+            if bound is not None and not math.isfinite(bound):
+                raise Fault(
+                    f"`{key}` is {_odd(bound)}",
+                    "it bounds nothing",
+                    f"give a number, or leave `{key}` out",
+                    at=(key,),
+                )
         if bounded and self.kind in ("bool", "str"):
             key = sorted(bounded)[0]
             raise Fault(
@@ -121,6 +130,10 @@ class Parameter(Model):
                 f"the default {fault.what}", fault.why, fault.fix, at=("default",)
             ) from None
         return self
+
+
+def _odd(value: float) -> str:
+    return "not a number" if math.isnan(value) else "infinite"
 
 
 # lists that a validator has already turned into Python objects are no longer JSON

@@ -64,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
     Raises
     ------
     RequestError
-        The configuration is wrong or names no database for this.
+        The configuration is wrong or names no database for this; a file is not there.
     CalibrationDatabaseError, BadInput, NotSupported
         A database or a file cannot be used; of several files all problems are reported.
     """
@@ -178,7 +178,7 @@ def _add(args: argparse.Namespace, configuration: Configuration) -> None:
     for choice in targets:
         make = CalibrationDatabase.create if choice.built_in else CalibrationDatabase.open
         databases.append(make(choice.path))
-    files, problems = _expand(args.paths, walk=args.walk)
+    files, problems, absent = _expand(args.paths, walk=args.walk)
     for file in files:
         try:
             entry = register(file, databases, origin="caldb add", force=args.force)
@@ -188,16 +188,25 @@ def _add(args: argparse.Namespace, configuration: Configuration) -> None:
             problems += error.problems
             continue
         _say(args, f"Ingested {file} as {entry.type}")
+    if absent:  # the request is wrong, whatever the files are like
+        raise RequestError(problems=[*absent, *problems])
     if problems:
         raise BadInput(problems=problems)
 
 
-def _expand(paths: Iterable[Path], *, walk: bool) -> tuple[list[Path], list[Problem]]:
-    """Return the files meant by files and folders, sorted within each folder."""
-    from f2yaml.schema.problems import Problem
+def _expand(
+    paths: Iterable[Path], *, walk: bool
+) -> tuple[list[Path], list[Problem], list[Problem]]:
+    """Return the files meant by files and folders, sorted within each folder.
+
+    Then the problems: of folders without any, and of what is not there.
+    """
+    from f2yaml.interpreter.inputs import require_file
+    from f2yaml.schema.problems import Problem, RequestError
 
     files: list[Path] = []
     problems: list[Problem] = []
+    absent: list[Problem] = []
     for path in paths:
         if path.is_dir():
             found = sorted(
@@ -214,18 +223,17 @@ def _expand(paths: Iterable[Path], *, walk: bool) -> tuple[list[Path], list[Prob
                         "check the path" if walk else "check the path, or give -k",
                     )
                 )
-        elif path.exists():
+            continue
+        try:
+            require_file(path)
             files.append(path)
-        else:
-            problems.append(
-                Problem(f"File {path} does not exist.", "it was to be added", "check the path")
-            )
-    return list(dict.fromkeys(files)), problems
+        except RequestError as error:
+            absent += error.problems
+    return list(dict.fromkeys(files)), problems, absent
 
 
 def _remove(args: argparse.Namespace, configuration: Configuration) -> None:
-    from f2yaml.interpreter.errors import CalibrationDatabaseError
-    from f2yaml.schema.problems import Problem, did_you_mean
+    from f2yaml.schema.problems import Problem, RequestError, did_you_mean
 
     databases = [database for _, database in _databases(configuration.databases)]
     problems: list[Problem] = []
@@ -243,7 +251,7 @@ def _remove(args: argparse.Namespace, configuration: Configuration) -> None:
                 )
             )
     if problems:
-        raise CalibrationDatabaseError(problems=problems)
+        raise RequestError(problems=problems)
 
 
 def _databases(
@@ -326,7 +334,9 @@ def _explain(args: argparse.Namespace, configuration: Configuration) -> None:
     from f2yaml.interpreter.calibrations import Calibrations
     from f2yaml.interpreter.f2.tags import refuse_or_warn, tags_of
     from f2yaml.interpreter.headerio import read_headers
+    from f2yaml.interpreter.inputs import require_file
 
+    require_file(args.frame)
     headers = read_headers(args.frame)
     for warning in refuse_or_warn(headers):
         print(f"Warning: {warning}", file=sys.stderr)

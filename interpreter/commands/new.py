@@ -54,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
     from f2yaml.schema.compose import load_recipe, shipped_everywhere
     from f2yaml.schema.problems import RequestError
 
-    path = Path(args.name)
+    path = Path(args.name or "_")
     if path.suffix not in (".yaml", ".yml"):
         path = path.with_name(f"{path.name}.yaml")
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]{0,63}", path.stem):

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from f2yaml.interpreter.night.graph import Job
     from f2yaml.interpreter.night.ledger import Ledger
     from f2yaml.interpreter.night.running import Result
+    from f2yaml.interpreter.night.settings import Share
     from f2yaml.interpreter.night.survey import Survey
 
 HELP = "reduce everything in a folder of raw frames"
@@ -37,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="STEP:NAME=VALUE",
-        help="set a parameter of a step, in every run; repeatable",
+        help="set a parameter of a step, in the runs that have such a step; repeatable",
     )
     parser.add_argument(
         "--dry-run", action="store_true", help="show the runs and what is missing; run nothing"
@@ -54,12 +55,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Sort the folder, show the graph, run it; 1 if anything could not be made."""
     import os
+    from dataclasses import replace
 
     from f2yaml.interpreter.calibrations import Calibrations
     from f2yaml.interpreter.config import load_config
     from f2yaml.interpreter.flatcopy import flat_text
     from f2yaml.interpreter.night.graph import graph
-    from f2yaml.interpreter.night.ledger import Ledger, asked_of
+    from f2yaml.interpreter.night.ledger import NAME, Ledger
+    from f2yaml.interpreter.night.settings import shared_out
     from f2yaml.interpreter.night.survey import files_in, survey
     from f2yaml.interpreter.selecting import load_rules
     from f2yaml.interpreter.sessions import default_memory, parse_size
@@ -80,19 +83,17 @@ def run(args: argparse.Namespace) -> int:
     outdir: Path = args.outdir.absolute()
     calibrations = Calibrations.from_config(load_config(args.config, cwd=outdir), outdir)
     ledger = Ledger.read(outdir)
+    if ledger.trouble:
+        _print_trouble(outdir / NAME, ledger.trouble)
     recipe = args.recipe
     if recipe is not None and Path(recipe).exists():
         recipe = str(Path(recipe).absolute())
     jobs = graph(found, calibrations, recipe=recipe, own=ledger.names())
-    asked: dict[str, dict[str, str]] = {}
-    stale: dict[str, str] = {}
-    for job in jobs:
-        text = flat_text(load_recipe(job.recipe), "job") if job.recipe else ""
-        asked[job.name] = asked_of(job, asked, text, args.p)
-        stale[job.name] = ledger.stale(job, asked[job.name])
-        lost = [name for name in job.needs if stale.get(name)]
-        if lost and not stale[job.name]:
-            stale[job.name] = f"{lost[0]} is made again"
+    recipes = {name: load_recipe(name) for name in dict.fromkeys(j.recipe for j in jobs) if name}
+    shares = shared_out(recipes, args.p, calibrations)
+    jobs = tuple(replace(j, settings=shares[j.recipe].words) if j.recipe else j for j in jobs)
+    texts = {name: flat_text(recipe, "job") for name, recipe in recipes.items()}
+    asked, stale = _standing(jobs, ledger, texts, shares)
     as_json = args.json or args.format == "json"
     if not as_json:
         _print_graph(jobs, stale, found)
@@ -111,6 +112,24 @@ def run(args: argparse.Namespace) -> int:
     return 0 if whole and not found.bad else 1
 
 
+def _standing(
+    jobs: Sequence[Job], ledger: Ledger, texts: Mapping[str, str], shares: Mapping[str, Share]
+) -> tuple[dict[str, dict[str, str]], dict[str, str]]:
+    """Return what each job is made of, and why it has to be done, an empty text if it need not."""
+    from f2yaml.interpreter.night.ledger import asked_of
+
+    asked: dict[str, dict[str, str]] = {}
+    stale: dict[str, str] = {}
+    for job in jobs:
+        settings = shares[job.recipe].whole if job.recipe else ()
+        asked[job.name] = asked_of(job, asked, texts.get(job.recipe, ""), settings)
+        stale[job.name] = ledger.stale(job, asked[job.name])
+        lost = [name for name in job.needs if stale.get(name)]
+        if lost and not stale[job.name]:
+            stale[job.name] = f"{lost[0]} is made again"
+    return asked, stale
+
+
 def _run(
     args: argparse.Namespace,
     outdir: Path,
@@ -125,9 +144,7 @@ def _run(
     from f2yaml.interpreter.night.running import Runner
     from f2yaml.interpreter.terminal import printable
 
-    options = [word for value in args.p for word in ("-p", value)]
-    if args.config is not None:
-        options += ["--config", str(args.config.absolute())]
+    options = [] if args.config is None else ["--config", str(args.config.absolute())]
 
     def tell(text: str) -> None:
         if not args.quiet:
@@ -158,6 +175,13 @@ def _report(result: Result, outdir: Path, tell: Callable[[str], None]) -> None:
         tell(f"{result.job.name}: {result.notes[-1]}")
 
 
+def _print_trouble(path: Path, why: str) -> None:
+    from f2yaml.interpreter.terminal import printable
+
+    text = f"note: {path} cannot be read ({why}); everything counts as not done yet"
+    print(printable(text), file=sys.stderr, flush=True)
+
+
 def _print_graph(jobs: Sequence[Job], stale: Mapping[str, str], found: Survey) -> None:
     from f2yaml.interpreter.terminal import printable
 
@@ -169,6 +193,7 @@ def _print_graph(jobs: Sequence[Job], stale: Mapping[str, str], found: Survey) -
         )
         lines += [f"    needs {name}" for name in job.needs]
         lines += [f"    uses {name} of the calibration database" for name in job.uses]
+        lines += [f"    with {setting}" for setting in job.settings]
         if job.missing:
             lines += [f"    NOT POSSIBLE: {why}" for why in job.missing]
         else:
@@ -214,6 +239,7 @@ def _print_json(
             "inputs": [str(path) for path in job.inputs],
             "needs": list(job.needs),
             "uses": list(job.uses),
+            "settings": list(job.settings),
             "missing": list(job.missing),
             "stale": stale[job.name],
         }

@@ -18,6 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Draw the picture and print its name."""
+    from f2yaml.interpreter.inputs import require_file
     from f2yaml.interpreter.preview import save
     from f2yaml.schema.problems import RequestError
 
@@ -34,5 +35,6 @@ def run(args: argparse.Namespace) -> int:
             "the picture would take its place",
             "give another name with -o",
         )
+    require_file(args.file)
     print(save(args.file, out, size=args.size, circles=args.circles))
     return 0

@@ -38,9 +38,11 @@ def run(args: argparse.Namespace) -> int:
     """Do it again and compare; 0 if every pixel is the same, 1 if not."""
     import tempfile
 
+    from f2yaml.interpreter.inputs import require_file
     from f2yaml.interpreter.replaying import compare, prepare
     from f2yaml.interpreter.terminal import printable
 
+    require_file(args.product)
     replay = prepare(args.product, args.look_in)
     for change in replay.changes:
         print(printable(f"note: {change}"), file=sys.stderr)

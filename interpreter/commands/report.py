@@ -18,6 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write the page and print its name."""
+    from f2yaml.interpreter.inputs import require_file
     from f2yaml.interpreter.report.build import default_name, save
     from f2yaml.schema.problems import RequestError
 
@@ -28,5 +29,6 @@ def run(args: argparse.Namespace) -> int:
             "browsers know a page by its ending, and a product would be written over",
             "end it in .html",
         )
-    print(save(args.source, out))
+    require_file(args.source)
+    print(save(args.source, out, "-o"))
     return 0

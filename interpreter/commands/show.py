@@ -105,8 +105,10 @@ def lookup(name: str) -> Shown:
     from f2yaml.schema.problems import RequestError, did_you_mean
 
     if _FITS.search(name):
+        from f2yaml.interpreter.inputs import require_file
         from f2yaml.interpreter.productview import product_data, product_text
 
+        require_file(Path(name))
         return Shown(product_text(Path(name)), product_data(Path(name)))
     known = {primitive.name: primitive for primitive in primitives()}
     shipped = shipped_everywhere()
@@ -162,8 +164,10 @@ def _recipe_of(name: str | None) -> str:
             "name one, as in `f2yaml show --recipe S20200104S0075_image.fits`",
         )
     from f2yaml.interpreter.fits import read_frame
+    from f2yaml.interpreter.inputs import require_file
     from f2yaml.interpreter.productview import recipe_text
 
+    require_file(Path(name))
     runs = read_frame(Path(name)).runs
     if not runs or not runs[-1].lines:
         raise RequestError(

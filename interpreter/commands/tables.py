@@ -136,11 +136,19 @@ def write_list(path: Path, lines: Sequence[str]) -> None:
 
     Raises
     ------
+    RequestError
+        A file of this name holds no text: a frame, a database.
     OutputError
         It cannot be written.
     """
-    from f2yaml.interpreter.errors import OutputError
+    from f2yaml.interpreter.errors import OutputError, RequestError
 
+    if _no_text(path):
+        raise RequestError(
+            f"{path} is there, and is no list",
+            "a list would take its place",
+            "give the list a name of its own, as in -o darks.list",
+        )
     partial = aside(path)
     try:
         try:
@@ -154,3 +162,13 @@ def write_list(path: Path, lines: Sequence[str]) -> None:
             "the list of files would be lost",
             "choose a folder that exists and that you may write to",
         ) from error
+
+
+def _no_text(path: Path) -> bool:
+    """Return whether there is a file of other content: FITS, compressed, a database."""
+    try:
+        with path.open("rb") as file:
+            first = file.read(4096)
+    except OSError:  # none; or told where it is written
+        return False
+    return first.startswith((b"SIMPLE  =", b"BZh", b"\x1f\x8b")) or b"\0" in first

@@ -46,6 +46,8 @@ class Job:
         Of its products, below that of the night.
     values : dict
         What its frames have in common.
+    settings : tuple of str
+        Words of ``-p`` that its recipe takes.
     """
 
     name: str
@@ -57,6 +59,7 @@ class Job:
     missing: tuple[str, ...] = ()
     folder: str = ""
     values: dict[str, object] = field(default_factory=dict)
+    settings: tuple[str, ...] = ()
 
 
 @dataclass

@@ -6,9 +6,9 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from f2yaml.interpreter.leftovers import aside
 from f2yaml.interpreter.night.graph import Job
@@ -36,24 +36,31 @@ class Made:
 
 @dataclass
 class Ledger:
-    """The jobs of a folder that have been done."""
+    """The jobs of a folder that have been done.
+
+    Parameters
+    ----------
+    folder : Path
+    jobs : dict of str to Made
+    trouble : str
+        Why what was kept of them cannot be used; empty if it can, or if there is nothing.
+    """
 
     folder: Path
     jobs: dict[str, Made] = field(default_factory=dict)
+    trouble: str = ""
 
     @classmethod
     def read(cls, folder: Path) -> Ledger:
         """Read ``night.json`` of a folder; one that cannot be used counts as none."""
-        made: dict[str, Made] = {}
-        with suppress(OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
-            text = (folder / NAME).read_text(encoding="utf-8")
-            document = json.loads(text)
-            if document["version"] == _VERSION:
-                for name, entry in document["jobs"].items():
-                    products = {k: (int(v[0]), int(v[1])) for k, v in entry["products"].items()}
-                    asked = {str(k): str(v) for k, v in entry["asked"].items()}
-                    made[str(name)] = Made(asked, products, float(entry["seconds"]))
-        return cls(folder, made)
+        try:
+            return cls(folder, _parsed((folder / NAME).read_text(encoding="utf-8")))
+        except FileNotFoundError:
+            return cls(folder)
+        except OSError as error:
+            return cls(folder, trouble=error.strerror or str(error))
+        except ValueError as error:
+            return cls(folder, trouble=str(error))
 
     def record(self, name: str, made: Made) -> None:
         """Keep what a job has made, on disk at once.
@@ -95,6 +102,32 @@ class Ledger:
         return ""
 
 
+def _parsed(text: str) -> dict[str, Made]:
+    """Return the jobs in the text of a ledger.
+
+    Raises
+    ------
+    ValueError
+        It is none, or of another version.
+    """
+    try:
+        document = json.loads(text)
+    except RecursionError as error:
+        raise ValueError("it is nested too deep") from error
+    try:
+        if document["version"] == _VERSION:
+            return {str(name): _made(entry) for name, entry in document["jobs"].items()}
+    except (LookupError, TypeError, AttributeError, OverflowError, ValueError) as error:
+        raise ValueError("it is not what a night keeps of its runs") from error
+    raise ValueError(f"its version is {document['version']!r}, not {_VERSION}")
+
+
+def _made(entry: Any) -> Made:
+    products = {str(k): (int(v[0]), int(v[1])) for k, v in entry["products"].items()}
+    asked = {str(k): str(v) for k, v in entry["asked"].items()}
+    return Made(asked, products, float(entry["seconds"]))
+
+
 def _changed(what: str, before: str | None, now: str | None) -> str:
     if what.startswith("input "):
         name = what.removeprefix("input ")
@@ -124,7 +157,7 @@ def asked_of(
     recipe : str
         Text of the flattened recipe.
     options : sequence of str
-        Words of the command line that decide pixels.
+        Settings of the command line and of the configuration that the recipe takes.
     """
     from importlib.metadata import version
 

@@ -52,7 +52,7 @@ class Runner:
     cores, memory : int
         Shared by the jobs that run at one time; memory in bytes.
     options : sequence of str
-        Words for every ``f2yaml run``.
+        Words for every ``f2yaml run``, besides the settings of the job.
     tell : callable
         Gets a line when a job begins and when it ends.
     """
@@ -131,6 +131,7 @@ class Runner:
             *("run", job.recipe, "--inputs", f"@{listed}", "--outdir", str(folder)),
             *("--jobs", str(cores), "--max-memory", str(max(self.memory // together, 256 << 20))),
             *("--json", "--resume", "--log", str(folder / f"{job.name}.log"), *self.options),
+            *(word for setting in job.settings for word in ("-p", setting)),
         ]
         files = [folder / f".{job.name}.{end}" for end in ("out", "err")]
         with files[0].open("w") as out, files[1].open("w") as err:

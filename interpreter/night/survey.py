@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal, TypeAlias
 
+from f2yaml.interpreter.admission import doubled, left_out
 from f2yaml.interpreter.association import keys_of, processed_type
 from f2yaml.interpreter.errors import BadInput, RequestError
 from f2yaml.interpreter.f2.tags import tags_of
 from f2yaml.interpreter.frame import Frame
 from f2yaml.interpreter.headerio import try_headers
 from f2yaml.interpreter.headers import Headers
-from f2yaml.interpreter.selecting import select
+from f2yaml.interpreter.selecting import Selection, select
 from f2yaml.interpreter.sources import Unread
 from f2yaml.schema.selection import Rules
 
@@ -142,8 +143,11 @@ def survey(paths: Sequence[Path], rules: Rules) -> Survey:
             calibrations.append((path.absolute(), headers, caltype))
         else:
             good.append((str(path.absolute()), headers))
-    chosen = select(rules, good)
     known = dict(good)
+    chosen = select(rules, good)
+    again = _again(chosen, known)
+    if again:  # what is left may be too few for a group
+        chosen = select(rules, [(name, headers) for name, headers in good if name not in again])
     taken: set[str] = set()
     groups = []
     for made in chosen.lists:
@@ -152,7 +156,19 @@ def survey(paths: Sequence[Path], rules: Rules) -> Survey:
         if names:
             frames = tuple(_frame(Path(name), known[name]) for name in names)
             groups.append(Group(_stem(made.output), _kind(frames), frames, made.values))
-    return Survey(tuple(groups), tuple(calibrations), tuple(_named(chosen.leftover)), tuple(bad))
+    leftover = sorted(_named((*chosen.leftover, *again.items())))
+    return Survey(tuple(groups), tuple(calibrations), tuple(leftover), tuple(bad))
+
+
+def _again(chosen: Selection, known: Mapping[str, Headers]) -> dict[str, str]:
+    """Return the files in lists that are an exposure which another one is, and why.
+
+    The first by name counts, endings aside: ``S1.fits`` comes before ``S1 (1).fits``.
+    """
+    paths = {Path(name) for made in chosen.lists for name in made.files}
+    order = sorted(paths, key=lambda path: (path.name.partition(".")[0], path.name))
+    found = doubled([(path, _frame(path, known[str(path)])) for path in order])
+    return {str(path): left_out(path.name, [p], path).what for path, p in found.items()}
 
 
 def _named(leftover: Iterable[tuple[str, str]]) -> Iterable[tuple[str, str]]:

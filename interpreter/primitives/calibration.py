@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Literal
 
 import numpy as np
 from f2yaml.interpreter import algorithms
-from f2yaml.interpreter.allowing import Allowed, record_cards
+from f2yaml.interpreter.allowing import Allowed, marked
 from f2yaml.interpreter.dq import DQ
 from f2yaml.interpreter.engine import SERIAL, Engine
 from f2yaml.interpreter.errors import FrameMismatch, TooFewFrames
@@ -286,7 +285,7 @@ def make_lamp_flat(
     flats = [f for f in frames if "FLAT" in f.tags]
     told = _check_saturation(flats, allows, engine)
     if not _is_thermal(flats[0]):
-        return _marked(_lamp_on_minus_off(flats, params, engine), told)
+        return marked(_lamp_on_minus_off(flats, params, engine), told)
     darks = [f for f in frames if "DARK" in f.tags]
     lamp = combine_frames(flats, params, engine)
     zero = combine_frames(darks, params, engine) if darks else dark
@@ -304,7 +303,7 @@ def make_lamp_flat(
     parts = [*flats, *darks, *([dark] if dark else [])]
     members = (*lamp.members, *(zero.members if darks else ()))
     made = made.with_(provenance=joint_provenance(parts), runs=joint_runs(parts), members=members)
-    return _marked(Reported([made], health=f"lamp level {level:.0f} e-"), told)
+    return marked(Reported([made], health=f"lamp level {level:.0f} e-"), told)
 
 
 def _check_saturation(
@@ -333,14 +332,6 @@ def _saturated_share(flat: Frame) -> float:
     bits = np.concatenate([m for m in masks if m is not None] or [np.zeros((1, 1), np.uint16)])
     lit = bits & np.uint16(DQ.BAD_PIXEL | DQ.UNILLUMINATED) == 0
     return float((bits[lit] & np.uint16(DQ.SATURATED) != 0).mean()) if lit.any() else 0.0
-
-
-def _marked(made: Reported, told: Allowed | None) -> Reported:
-    """Return what a step has made with a check that was set aside on record."""
-    if told is None:
-        return made
-    frames = [f.with_cards(phu=record_cards(f.phu, (), (told.check,))) for f in made.frames]
-    return replace(made, frames=frames, notes=(*made.notes, str(told)))
 
 
 def _lamp_on_minus_off(flats: Sequence[Frame], params: MakeLampFlat, engine: Engine) -> Reported:

@@ -8,8 +8,9 @@ from typing import Any, Literal
 
 import numpy as np
 from f2yaml.interpreter import algorithms
+from f2yaml.interpreter.allowing import Allowed, marked
 from f2yaml.interpreter.engine import SERIAL, Engine, stacked
-from f2yaml.interpreter.errors import FrameMismatch, TooFewFrames
+from f2yaml.interpreter.errors import BadFrames, FrameMismatch, Problem, TooFewFrames
 from f2yaml.interpreter.frame import Frame, joint_provenance, require_same
 from f2yaml.interpreter.framerows import frame_rows
 from f2yaml.interpreter.pixels import Array, InMemory, Planes
@@ -27,6 +28,10 @@ from pydantic import Field, model_validator
 SAMPLE_BYTES = 10  # data, variance, mask
 BAND_BYTES = 12 << 20  # of samples per band and thread: they stay in the last cache
 BAND_ROWS = 16  # of many frames: a band of a resampled frame needs a few rows more than it makes
+#: A dark is odd where a strip of it, of so many, differs by so many times the noise of a pixel.
+ODD, STRIPS = 5.0, 8
+#: And where its noise there is so many times that of the others, or so little.
+UNLIKE = 2.0
 PHOTON_ROWS = 32  # of 2048: 65 000 pixels a frame, 0.01 on a slope
 
 
@@ -381,7 +386,11 @@ def check_darks(frames: Sequence[Frame], params: StackDarks) -> list[str]:
     takes="several",
 )
 def stack_darks(
-    frames: Sequence[Frame], params: StackDarks, *, engine: Engine = SERIAL
+    frames: Sequence[Frame],
+    params: StackDarks,
+    *,
+    engine: Engine = SERIAL,
+    allows: frozenset[str] = frozenset(),
 ) -> Reported:
     """Combine darks of one exposure time.
 
@@ -396,10 +405,14 @@ def stack_darks(
         Fewer than two frames.
     FrameMismatch
         Not a dark, or exposure times, read modes, shapes differ.
+    BadFrames
+        Of three or more darks, one is at another level than the others, as a whole or in a part,
+        by `ODD` times the noise of a pixel, or of another noise: light, electronics or a damaged
+        file. `allows` may have ``odd-dark``.
 
     References
     ----------
-    Spec: primitives 7.1.
+    Spec: primitives 7.1. Departure: DRAGONS combines whatever is given.
     """
     check_darks(frames, params)
     if len(frames) < 2:
@@ -408,6 +421,45 @@ def stack_darks(
             "a single dark has cosmic rays and full read noise",
             "list at least two darks of the same exposure time",
         )
+    told = _check_levels(frames, allows, engine)
     made = combine_frames(frames, params, engine)
     middle = made.pixels.rows(made.shape[0] // 2, made.shape[0] // 2 + 1).data
-    return Reported([made], health=f"dark level {float(np.median(middle)):.2f} e-")
+    health = f"dark level {float(np.median(middle)):.2f} e-"
+    return marked(Reported([made], health=health), told)
+
+
+def _check_levels(darks: Sequence[Frame], allows: frozenset[str], engine: Engine) -> Allowed | None:
+    """Refuse darks at another level than the others; return what is to be told where allowed."""
+    if len(darks) < 3:  # of two, nobody knows which is wrong
+        return None
+    found = engine.map(_levels_and_noise, darks)
+    levels, noises = (np.array(parts) for parts in zip(*found, strict=True))
+    typical = np.median(noises, axis=0)
+    noise = float(np.median(typical))
+    apart = np.abs(levels - np.median(levels, axis=0)).max(axis=1)
+    unlike = ((noises < typical / UNLIKE) | (noises > typical * UNLIKE)).any(axis=1)
+    said = {}
+    for frame, by, other in zip(darks, apart.tolist(), unlike.tolist(), strict=True):
+        if by > ODD * noise:
+            amount = f"by up to {by:.1f} {frame.unit}"
+            said[frame.name] = f"{frame.name} differs {amount} from the level of the other darks"
+        elif other:
+            said[frame.name] = f"the noise of {frame.name} is not that of the other darks"
+    if not said:
+        return None
+    if "odd-dark" not in allows:
+        why = f"the noise of a pixel is {noise:.1f} {darks[0].unit}; it would spoil their mean"
+        fix = "take it out of the list; to use it all the same, say so: --allow odd-dark"
+        raise BadFrames({name: [Problem(what, why, fix)] for name, what in said.items()})
+    return Allowed("odd-dark", next(iter(said)), "; ".join(said.values()))
+
+
+def _levels_and_noise(dark: Frame) -> tuple[Array, Array]:
+    """Return the median and the noise of a pixel in strips of rows, from a choice of rows."""
+    ny = dark.shape[0]
+    step = max(1, ny // 256)
+    rows = [dark.pixels.rows(y, y + 1).data.ravel() for y in range(step // 2, ny, step)]
+    strips = np.array_split(np.array(rows), min(STRIPS, len(rows)))
+    levels = np.array([np.nanmedian(strip) for strip in strips])
+    noises = [np.nanmedian(np.abs(s - level)) for s, level in zip(strips, levels, strict=True)]
+    return levels, 1.4826 * np.array(noises)

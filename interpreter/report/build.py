@@ -34,10 +34,10 @@ def report(source: Path) -> str:
     return _night(source) if source.is_dir() else _single(source)
 
 
-def save(source: Path, out: Path) -> Path:
-    """Write a page, whole or not at all."""
+def save(source: Path, out: Path, option: str = "--outdir") -> Path:
+    """Write a page, whole or not at all; `option` says where, for messages."""
     text = report(source)
-    with replaced(out) as partial:
+    with replaced(out, option) as partial:
         partial.write_text(text, encoding="utf-8")
     return out
 

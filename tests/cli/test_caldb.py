@@ -144,10 +144,9 @@ def test_add_reports_each_bad_file_and_takes_the_good_ones(work: Path, caldb: Ca
     dark("gnirs.fits", INSTRUME="GNIRS")
     dark("good.fits")
     with pytest.raises(BadInput) as caught:
-        caldb("add", "raw.fits", "none.fits", "x.fits", "gnirs.fits", "good.fits")
+        caldb("add", "raw.fits", "x.fits", "gnirs.fits", "good.fits")
     assert caught.value.status == 1
     assert [problem.what.split(" ")[:4] for problem in caught.value.problems] == [
-        ["File", "none.fits", "does", "not"],
         ["raw.fits", "is", "a", "raw"],
         ["x.fits", "is", "not", "a"],
         ["gnirs.fits", "is", "a", "file"],
@@ -198,7 +197,7 @@ def test_remove_forgets_by_base_name(work: Path, caldb: Caldb) -> None:
 
 def test_remove_of_an_unknown_name_is_an_error(work: Path, caldb: Caldb) -> None:
     caldb("add", dark("S20200107S0049_dark.fits"), dark("other.fits"))
-    with pytest.raises(CalibrationDatabaseError) as caught:
+    with pytest.raises(RequestError) as caught:
         caldb("remove", "S20200107S0048_dark.fits", "other.fits")
     assert caught.value.problems[0].what == (
         f"S20200107S0048_dark.fits is not in {work}/calibrations/f2yaml.db"
@@ -351,7 +350,7 @@ def test_explain_of_what_is_not_reduced(caldb: Caldb) -> None:
     frame = write_raw(Path("f.fits"), GRISM="JH_G5801", MOSPOS="4pix-slit", DECKER="Long_slit")
     with pytest.raises(NotSupported):
         caldb("explain", frame)
-    with pytest.raises(BadInput, match="does not exist"):
+    with pytest.raises(RequestError, match="does not exist"):
         caldb("explain", "none.fits")
 
 

@@ -123,7 +123,7 @@ def test_missing_and_absurd_keywords(f2yaml: Program, tiny: Night, desk: Path) -
         "coadds.fits": ({"COADDS": 0}, "COADDS of coadds.fits is 0"),
     }
     for name, (changes, _) in faults.items():
-        edited(tiny.darks_5s[1], desk / name, cards(changes))
+        edited(tiny.darks_5s[1], desk / name, cards({"DATALAB": name, **changes}))
     before = checksums([desk])
     done = f2yaml("run", "--inputs", tiny.darks_5s[0], *faults, cwd=desk, check=False)
     refused(done, 1, *(text for _, text in faults.values()))
@@ -142,7 +142,7 @@ def test_frames_that_cannot_be_put_together(f2yaml: Program, tiny: Night, desk: 
         "size.fits": (cut(256, 512), "size.fits has 512 x 256 pixels, S20200104S0075.fits 512 x"),
     }
     for name, (edit, _) in faults.items():
-        edited(tiny.science[1], desk / name, edit)
+        edited(edited(tiny.science[1], desk / "x", cards({"DATALAB": name})), desk / name, edit)
     words = ("run", "ultradeep", *tiny.user_cal, "--inputs", *tiny.science[:1])
     done = f2yaml(*words, *faults, cwd=desk, check=False)
     refused(done, 1, "step 1 prepare (", *(text for _, text in faults.values()))
@@ -515,7 +515,7 @@ def test_inspection_goes_on_after_a_bad_file(f2yaml: Program, tiny: Night, desk:
         ),
         (["simulate", "tiny", "--out", "good.fits/x"], 1, ["cannot be made: Not a directory"]),
         (["simulate", "tiny", "--out", "x", "--jobs", "0"], 2, ["0 jobs were asked for"]),
-        (["preview", "none.fits"], 1, ["none.fits does not exist"]),
+        (["preview", "none.fits"], 2, ["none.fits does not exist"]),
         (["preview", "text.fits"], 1, ["text.fits is not a FITS file"]),
         (["preview", "good.fits", "--size", "1"], 2, ["--size 1 is out of range"]),
         (["preview", "good.fits", "-o", "text.fits/x.png"], 1, ["cannot be written: Not a dir"]),

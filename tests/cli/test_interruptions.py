@@ -41,7 +41,7 @@ def limit_files() -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))
 
 
-def test_a_full_disk_leaves_the_old_product_and_a_rerun_replaces_it(
+def test_a_limit_on_files_leaves_the_old_product_and_a_rerun_replaces_it(
     f2yaml: Program, tiny: Night, desk: Path
 ) -> None:
     words = ("run", "--inputs", *tiny.darks_5s, "--quiet")
@@ -51,9 +51,9 @@ def test_a_full_disk_leaves_the_old_product_and_a_rerun_replaces_it(
     refused(
         done,
         1,
-        f"{DARK} cannot be written: no space left on the device",
+        f"{DARK} cannot be written: the limit on the size of a file is reached",
         "nothing that was there before has been changed",
-        "free some space",
+        "ulimit -f",
     )
     assert checksums([desk]) == before
     with (desk / DARK).open("rb") as still_open:

@@ -159,6 +159,32 @@ def test_a_mixed_night_end_to_end(f2yaml: Program, mixed: Path, tiny: Night, des
     assert {job["status"] for job in jobs(again.stdout).values()} == {"up to date", "not possible"}
 
 
+@pytest.mark.full
+def test_the_tutorial_night_end_to_end(f2yaml: Program, desk: Path) -> None:
+    """48 frames of full size in one command: every group is found, nothing is left over."""
+    f2yaml("simulate", "tutorial", "--out", "raw", cwd=desk)
+    done = f2yaml("night", "raw", "--json", cwd=desk)
+    found = jobs(done.stdout)
+    assert {name: (job["status"], len(job["inputs"])) for name, job in found.items()} == {
+        "darks_2s": ("done", 10),
+        "darks_5s": ("done", 10),
+        "flats_Kred": ("done", 20),
+        "sci_images": ("done", 18),
+    }
+    said = json.loads(done.stdout)
+    assert (said["leftover"], said["unreadable"]) == ({}, [])
+    (image,) = desk.glob("*/*_image.fits")
+    assert image.with_suffix(".html").stat().st_size > 1_000_000
+    with fits.open(image) as hdus:
+        assert hdus[0].header["NCOMBINE"] == 18
+        assert len(hdus["FRAMES"].data) == 18
+        good = hdus["DQ"].data == 0
+        pull = hdus["SCI"].data[good] / np.sqrt(hdus["VAR"].data[good])
+        # sky is gone, and noise is what VAR says, but for what resampling took from pixels
+        assert abs(np.median(pull)) < 0.02
+        assert 0.6 < 1.4826 * np.median(np.abs(pull - np.median(pull))) < 1.05
+
+
 def test_a_frame_that_comes_later(f2yaml: Program, tiny: Night, desk: Path) -> None:
     """Only what it touches is done again: of a late dark, the dark and the target."""
     raw = desk / "raw"
@@ -223,6 +249,145 @@ def test_failures_stop_what_depends_on_them(f2yaml: Program, tiny: Night, desk: 
         assert found["sci_images"]["why"] == "darks_5s has failed"
     else:
         assert found["sci_images"]["status"] == "failed"
+
+
+def test_settings_go_to_the_runs_that_have_such_a_step(
+    f2yaml: Program, tiny: Night, desk: Path
+) -> None:
+    words = ("night", tiny.raw, "--json", "--no-report")
+    given = ("-p", "stackFrames:hsigma=3", "-p", "makeLampFlat:hsigma=4", "-p", "dilation=3")
+    first = jobs(f2yaml(*words, *given, cwd=desk).stdout)
+    assert {job["status"] for job in first.values()} == {"done"}
+    assert {name: job["settings"] for name, job in first.items()} == {
+        "darks_2s": [],
+        "darks_5s": [],
+        "flats_Kred": ["makeLampFlat:hsigma=4"],
+        "sci_images": ["stackFrames:hsigma=3", "dilation=3"],
+    }
+    kept = json.loads((desk / "night.json").read_text())["jobs"]
+    assert {name: made["asked"]["options"] for name, made in kept.items()} == {
+        "darks_2s": "",
+        "darks_5s": "",
+        "flats_Kred": "-p makeLampFlat:hsigma=4",
+        "sci_images": "-p stackFrames:hsigma=3 -p dilation=3",
+    }
+    # another value of the target's redoes the target alone; a later one counts
+    changed = (*given, "-p", "stackFrames:hsigma=2.5")
+    planned = jobs(f2yaml(*words, *changed, "--dry-run", cwd=desk).stdout)
+    assert {name: job["stale"] for name, job in planned.items()} == {
+        "darks_2s": "",
+        "darks_5s": "",
+        "flats_Kred": "",
+        "sci_images": "options is another",
+    }
+    assert planned["sci_images"]["settings"] == ["dilation=3", "stackFrames:hsigma=2.5"]
+    # so does one of the configuration
+    (desk / "own.yaml").write_text(
+        "f2yaml: 1\nkind: config\ndefaults: {makeLampFlat: {lsigma: 4.0}}\n"
+    )
+    planned = jobs(f2yaml(*words, *given, "--config", "own.yaml", "--dry-run", cwd=desk).stdout)
+    assert [name for name, job in planned.items() if job["stale"] == "options is another"] == [
+        "flats_Kred"
+    ]
+
+
+@pytest.mark.parametrize("more", [[], ["--dry-run"]])
+@pytest.mark.parametrize(
+    ("setting", "texts"),
+    [
+        (
+            "stackFrmes:hsigma=3",
+            [
+                "recipes makeProcessedDark, makeProcessedFlat, ultradeep have no step `stackFrmes`",
+                "the setting would have no effect",
+                "did you mean `stackFrames`?",
+            ],
+        ),
+        (
+            "stackFrames:hsgma=3",
+            ["stackFrames has no parameter `hsgma`", "did you mean `hsigma`?"],
+        ),
+        ("hsgma=3", ["no step of the recipes has a parameter `hsgma`", "did you mean `hsigma`?"]),
+        ("stackFrames:hsigma=much", ["`hsigma` of stackFrames", "its default is"]),
+        ("stackFrames:hsigma=-1", ["`hsigma` of stackFrames", "its default is"]),
+        ("skip_primitive=True", ["-p skip_primitive=True names no step"]),
+        ("hsigma", ["-p hsigma is no setting"]),
+    ],
+)
+def test_settings_that_no_run_takes(
+    f2yaml: Program, tiny: Night, desk: Path, setting: str, texts: list[str], more: list[str]
+) -> None:
+    done = f2yaml("night", tiny.raw, "--outdir", "out", "-p", setting, *more, cwd=desk, check=False)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    for text in texts:
+        assert done.stderr.count(text) == 1, done.stderr
+    assert list(desk.iterdir()) == []
+
+
+def test_an_exposure_under_two_names_counts_once(f2yaml: Program, tiny: Night, desk: Path) -> None:
+    """The copy of a browser comes before the file in the order of letters."""
+    raw = desk / "raw"
+    shutil.copytree(tiny.raw, raw)
+    first, other = tiny.darks_5s[0], tiny.science[0]
+    shutil.copy(first, raw / f"{first.stem} (1).fits")
+    shutil.copy(other, raw / f"{other.stem} (1).fits")
+
+    def acquired(hdus: fits.HDUList) -> None:
+        hdus[0].header["OBSCLASS"] = "acq"
+
+    # what is left over on its own account does not put out a frame that is taken
+    edited(other, raw / "S20200104S0001.fits", acquired)
+    planned = f2yaml("night", "raw", "--dry-run", "--json", cwd=desk)
+    for job in jobs(planned.stdout).values():
+        assert not [name for name in job["inputs"] if "(1)" in name]
+    sizes = {name: len(job["inputs"]) for name, job in jobs(planned.stdout).items()}
+    assert sizes["darks_5s"] == len(tiny.darks_5s)
+    assert sizes["sci_images"] == len(tiny.science)
+    left = json.loads(planned.stdout)["leftover"]
+    assert list(left) == ["S20200104S0001.fits", f"{other.stem} (1).fits", f"{first.stem} (1).fits"]
+    label = fits.getheader(first)["DATALAB"]
+    said = left[f"{first.stem} (1).fits"]
+    assert said.startswith(f"is the exposure that {first.name} is: DATALAB {label}, ")
+    shown = f2yaml("night", "raw", "--dry-run", cwd=desk).stdout
+    assert f"{first.stem} (1).fits: is the exposure that {first.name} is" in shown
+
+
+def test_a_group_is_counted_without_copies(f2yaml: Program, tiny: Night, desk: Path) -> None:
+    """Three frames that are one exposure are no deep field."""
+    raw = desk / "raw"
+    raw.mkdir()
+    for name in ("a.fits", "b.fits", "c.fits"):
+        shutil.copy(tiny.science[0], raw / name)
+    planned = f2yaml("night", "raw", "--dry-run", "--json", cwd=desk)
+    (job,) = jobs(planned.stdout).values()
+    assert (job["recipe"], len(job["inputs"])) == ("reduce", 1)
+    assert set(json.loads(planned.stdout)["leftover"]) == {"b.fits", "c.fits"}
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("{", "Expecting property name"),
+        ("[]", "it is not what a night keeps of its runs"),
+        ('{"runs": 3}', "it is not what a night keeps of its runs"),
+        ('{"version": 7, "jobs": {}}', "its version is 7, not 1"),
+        (
+            '{"version": 1, "jobs": {"a": {"asked": {}, "products": {"x": [1]}, "seconds": 1}}}',
+            "it is not what a night keeps of its runs",
+        ),
+        ("[" * 100_000, "it is nested too deep"),
+    ],
+)
+def test_a_damaged_journal_is_told_of(
+    f2yaml: Program, tiny: Night, desk: Path, text: str, why: str
+) -> None:
+    (desk / "night.json").write_text(text)
+    done = f2yaml("night", tiny.raw, "--dry-run", "--json", "--quiet", cwd=desk)
+    assert {job["stale"] for job in jobs(done.stdout).values()} == {"not done yet"}
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"note: {desk / 'night.json'} cannot be read ({why}")
+    assert line.endswith("); everything counts as not done yet")
 
 
 @pytest.mark.parametrize(

@@ -107,7 +107,7 @@ def test_no_words_at_all() -> None:
 
 
 def test_a_fits_file_is_no_list(folder: Path) -> None:
-    (folder / "a.fits").write_bytes(b"SIMPLE\xff\xfe\x80")
+    (folder / "a.fits").write_bytes(b"SIMPLE".ljust(5760) + b"\xff\xfe\x80")
     assert faults(["@a.fits"]) == ["list a.fits is not text in UTF-8"]
     assert faults(["@raw"]) == ["list raw is no regular file"]
 

@@ -212,15 +212,15 @@ def limit(size: int) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
 
 
-def test_a_disk_that_is_full_in_the_end(
+def test_a_limit_on_files_in_the_end(
     f2yaml: Program, tiny: Night, desk: Path, unbroken: dict[str, np.ndarray]
 ) -> None:
-    """The product of 4 MB has no room, the files of the journal have; then there is room."""
+    """The product of 4 MB is over the limit, the files of the journal are not; then it goes."""
     done = f2yaml(
         *words(tiny, "--resume"), cwd=desk, check=False, preexec_fn=lambda: limit(3_900_000)
     )
     assert done.returncode == 1
-    assert f"{IMAGE} cannot be written: no space left on the device" in done.stderr
+    assert f"{IMAGE} cannot be written: the limit on the size of a file is reached" in done.stderr
     assert "kept up to step 35 of 35, stackFrames; the same command with --resume" in done.stderr
     done = f2yaml(*words(tiny, "--resume"), cwd=desk)
     assert "resumed after step 35 of 35, stackFrames\nwrote " in done.stderr

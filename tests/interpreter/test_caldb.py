@@ -414,7 +414,9 @@ def test_a_named_file_of_another_kind_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RequestError, match="is a processed_bpm, not a processed_flat"):
         check_user_cal(mask, "processed_flat", raw_headers())
     raw = write_raw(tmp_path / "raw.fits", OBSTYPE="DARK")
-    with pytest.raises(RequestError, match="is no processed calibration, not a processed_dark"):
+    with pytest.raises(
+        RequestError, match="is no processed calibration; a processed_dark is wanted"
+    ):
         check_user_cal(raw, "processed_dark", raw_headers())
     with pytest.raises(RequestError, match="there is no such file"):
         check_user_cal(tmp_path / "none.fits", "processed_dark")
@@ -428,6 +430,8 @@ def test_words_of_user_calibrations(tmp_path: Path) -> None:
     }
     for bad, message in (
         (["dark.fits"], "has no type"),
+        ([":dark.fits"], "has no type"),
+        (["processed_dark:"], "processed_dark: names no file"),
         (["processed_drak:x"], "did you mean `processed_dark`"),
         (["processed_dark:x", "processed_dark:y"], "names two files"),
     ):

@@ -382,7 +382,7 @@ def test_the_command_writes_a_page(f2yaml: Program, product: Path, tmp_path: Pat
     wrong = f2yaml("report", product, "--out", "page.fits", cwd=tmp_path, check=False)
     refused(wrong, 2, "page.fits is no name of a page")
     missing = f2yaml("report", "missing.fits", cwd=tmp_path, check=False)
-    refused(missing, 1, "missing.fits does not exist")
+    refused(missing, 2, "missing.fits does not exist")
 
 
 def test_markup_is_text_that_is_marked() -> None:

@@ -271,7 +271,7 @@ def test_show_recipe_wants_a_product_with_one(
     done = f2yaml("show", "--recipe", night.science[0], cwd=tmp_path, check=False)
     refused(done, 2, "has no recipe in it")
     done = f2yaml("show", "missing.fits", cwd=tmp_path, check=False)
-    refused(done, 1, "missing.fits does not exist")
+    refused(done, 2, "missing.fits does not exist")
 
 
 def test_show_says_what_there_is_of_other_files(

@@ -222,7 +222,8 @@ def test_parameters_convert_and_refuse() -> None:
         (True, "is `true`"),
         ("3", "is text `3`"),
         (None, "is empty"),
-        (float("nan"), "is the number nan"),
+        (float("nan"), "is not a number"),
+        (float("inf"), "is infinite"),
     ]:
         with pytest.raises(Fault) as caught:
             number.convert(value)
