@@ -142,7 +142,9 @@ def test_frames_that_cannot_be_put_together(f2yaml: Program, tiny: Night, desk: 
         "size.fits": (cut(256, 512), "size.fits has 512 x 256 pixels, S20200104S0075.fits 512 x"),
     }
     for name, (edit, _) in faults.items():
-        edited(edited(tiny.science[1], desk / "x", cards({"DATALAB": name})), desk / name, edit)
+        labelled = edited(tiny.science[1], desk / "x", cards({"DATALAB": name}))
+        edited(labelled, desk / name, edit)
+    labelled.unlink()
     words = ("run", "ultradeep", *tiny.user_cal, "--inputs", *tiny.science[:1])
     done = f2yaml(*words, *faults, cwd=desk, check=False)
     refused(done, 1, "step 1 prepare (", *(text for _, text in faults.values()))
