@@ -8,7 +8,7 @@ SHELL := /bin/bash
 SPREAD := -n $(JOBS) --dist loadfile --durations=20
 COVERAGE := --cov --cov-report=term:skip-covered --cov-fail-under=90
 
-.PHONY: demo test test-all test-oldest lint types docs clean benchmark
+.PHONY: demo test test-all test-oldest lint types docs kernels clean benchmark
 
 $(BIN)/f2yaml: pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit("f2yaml needs Python 3.11 or newer" if sys.version_info < (3, 11) else 0)'
@@ -25,6 +25,9 @@ lint: $(BIN)/f2yaml
 
 types: $(BIN)/f2yaml
 	$(BIN)/mypy -p f2yaml
+
+kernels: $(BIN)/f2yaml
+	$(BIN)/f2yaml compile
 
 test: lint types
 	$(BIN)/f2yaml validate recipes/*.yaml recipes/*/*.yaml

@@ -7,10 +7,13 @@ from the keyword-only names. Help, validation, plans and documentation are made 
 
 from __future__ import annotations
 
+import ast
 import inspect
+import textwrap
 import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Literal, TypeVar
 
 from f2yaml.interpreter.frame import Frame
@@ -109,7 +112,7 @@ class Primitive:
     @property
     def doc(self) -> str:
         """The docstring of the function."""
-        return inspect.getdoc(self.function) or ""
+        return inspect.getdoc(self.function) or _written_doc(self.function)
 
     @property
     def summary(self) -> str:
@@ -168,6 +171,16 @@ def first_frame(frames: Sequence[Frame], params: Any) -> Sequence[Frame]:
 
 
 Check = Callable[[Sequence[Frame], Any], Sequence[str]]
+
+
+@cache
+def _written_doc(function: Callable[..., Any]) -> str:
+    """Return the docstring in the source of a function: ``python -OO`` takes it out of the code."""
+    try:
+        tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
+    except (OSError, TypeError, SyntaxError):
+        return ""
+    return ast.get_docstring(tree.body[0]) or ""  # type: ignore[arg-type]
 
 
 def per_frame(

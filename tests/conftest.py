@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+
 from hypothesis import HealthCheck, settings
 
 # How long an example takes says nothing on a busy machine; the same examples every time do.
@@ -9,3 +11,7 @@ settings.register_profile(
     "f2yaml", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("f2yaml")
+
+# Processes in the background of a shell ignore Ctrl-C, and so do those that they start.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)

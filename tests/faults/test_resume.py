@@ -102,7 +102,8 @@ def test_runs_killed_at_random_moments_end_with_the_same_pixels(
         resumed |= {line for line in said.splitlines() if line.startswith("resumed after")}
         assert "Traceback" not in said
         assert "cannot" not in said
-        if run.process.returncode == 0:
+        # A signal that comes when all is done, as Python leaves, ends the process in its own way.
+        if run.process.returncode == 0 or (run.process.returncode == -number and "done in" in said):
             ended += 1
             same(desk / IMAGE, unbroken)
             assert names(desk) == [IMAGE]
