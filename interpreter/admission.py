@@ -105,7 +105,7 @@ def doubled(given: Sequence[tuple[Path, Frame]]) -> dict[Path, Problem]:
         label = str(frame.phu.get("DATALAB", ""))
         key = (label, str(frame.describe("ut_datetime")), str(frame.phu.get("OBSTYPE", "")))
         before = first.setdefault(key, path)
-        if label and before is not path:
+        if label and before is not path and not is_prepared(frame.phu):
             found[path] = Problem(
                 f"{path} is the exposure that {before} is: DATALAB {label}, {key[1]}",
                 "it would count twice",

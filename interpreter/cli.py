@@ -6,6 +6,7 @@ Nothing heavy is imported here: each command imports what it needs when it runs.
 from __future__ import annotations
 
 import argparse
+import atexit
 import errno
 import gc
 import importlib
@@ -15,6 +16,7 @@ import signal
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import cache
 from typing import Any, NoReturn
 
 from f2yaml.interpreter.terminal import printable
@@ -76,6 +78,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
     _start_fast()
     _open_streams()
+    try:
+        return _heeding(argv)
+    finally:
+        _leave_in_peace()
+
+
+@cache
+def _leave_in_peace() -> None:
+    """Ignore signals once Python leaves: what is then left to do is over in a moment."""
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+        if hasattr(signal, name):
+            atexit.register(signal.signal, getattr(signal, name), signal.SIG_IGN)
+
+
+def _heeding(argv: Sequence[str] | None) -> int:
+    """Run the command line, heeding signals."""
     try:
         _heed_signals()
         status = _main(argv)

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import signal
 
 from hypothesis import HealthCheck, settings
 
 # How long an example takes says nothing on a busy machine; the same examples every time do.
 settings.register_profile(
-    "f2yaml", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+    "f2yaml",
+    deadline=None,
+    derandomize=True,
+    max_examples=100 if os.environ.get("F2YAML_TESTS") == "all" else 30,
+    suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("f2yaml")
 

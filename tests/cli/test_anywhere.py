@@ -154,7 +154,7 @@ def _first(wanted: Mapping[str, object], made: Mapping[str, object], keys: Seque
     return f"{keys}"
 
 
-FAST = ("Kathmandu", "Santiago")
+FAST = ("Santiago",)
 
 
 @pytest.mark.parametrize(

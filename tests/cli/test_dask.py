@@ -96,6 +96,7 @@ def assert_same(made: Path, local: Path) -> None:
     assert [path.name for path in made.iterdir() if path.name.startswith(".")] == []
 
 
+@pytest.mark.full
 def test_workers_of_this_machine_make_the_same(
     f2yaml: Program, tiny: Night, local: Path, tmp_path: Path
 ) -> None:
@@ -132,6 +133,7 @@ def test_a_worker_that_dies_is_survived(
     assert_same(made, local)
 
 
+@pytest.mark.full
 def test_an_interrupted_run_leaves_no_worker(f2yaml: Program, tiny: Night, tmp_path: Path) -> None:
     words = ("--inputs", *tiny.science, *tiny.user_cal, "--log", "run.log", "--jobs", 2)
     run = f2yaml.start("run", "ultradeep", *words, "--executor", "dask", cwd=tmp_path)

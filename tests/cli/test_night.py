@@ -212,7 +212,9 @@ def test_a_frame_that_comes_later(f2yaml: Program, tiny: Night, desk: Path) -> N
     assert {job["stale"] for job in planned.values()} == {"not done yet"}
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "number", [pytest.param(signal.SIGINT, marks=pytest.mark.full), signal.SIGTERM]
+)
 def test_an_interrupted_night_goes_on(
     f2yaml: Program, tiny: Night, desk: Path, number: signal.Signals
 ) -> None:
@@ -232,6 +234,7 @@ def test_an_interrupted_night_goes_on(
     assert {job["status"] for job in done.values()} == {"up to date", "done"}
 
 
+@pytest.mark.full
 def test_failures_stop_what_depends_on_them(f2yaml: Program, tiny: Night, desk: Path) -> None:
     raw = desk / "raw"
     shutil.copytree(tiny.raw, raw)
@@ -251,6 +254,7 @@ def test_failures_stop_what_depends_on_them(f2yaml: Program, tiny: Night, desk: 
         assert found["sci_images"]["status"] == "failed"
 
 
+@pytest.mark.full
 def test_settings_go_to_the_runs_that_have_such_a_step(
     f2yaml: Program, tiny: Night, desk: Path
 ) -> None:
@@ -291,7 +295,7 @@ def test_settings_go_to_the_runs_that_have_such_a_step(
     ]
 
 
-@pytest.mark.parametrize("more", [[], ["--dry-run"]])
+@pytest.mark.parametrize("more", [pytest.param([], marks=pytest.mark.full), ["--dry-run"]])
 @pytest.mark.parametrize(
     ("setting", "texts"),
     [
@@ -353,6 +357,7 @@ def test_an_exposure_under_two_names_counts_once(f2yaml: Program, tiny: Night, d
     assert f"{first.stem} (1).fits: is the exposure that {first.name} is" in shown
 
 
+@pytest.mark.full
 def test_a_group_is_counted_without_copies(f2yaml: Program, tiny: Night, desk: Path) -> None:
     """Three frames that are one exposure are no deep field."""
     raw = desk / "raw"

@@ -171,6 +171,7 @@ def test_a_changed_value_is_redone_from_its_step(f2yaml: Program, tiny: Night, l
     same(left / IMAGE, planes(other / IMAGE, PLANES))
 
 
+@pytest.mark.full
 def test_a_changed_calibration_is_redone_from_its_step(
     f2yaml: Program, tiny: Night, left: Path
 ) -> None:
@@ -185,6 +186,7 @@ def test_a_changed_calibration_is_redone_from_its_step(
     assert "nothing is left to resume" in done.stderr
 
 
+@pytest.mark.full
 def test_two_runs_at_once(
     f2yaml: Program, tiny: Night, desk: Path, unbroken: dict[str, np.ndarray]
 ) -> None:

@@ -42,8 +42,13 @@ def bad(tiny: Night, desk: Path) -> dict[str, str]:
     edited(good, desk / "gnirs.fits", cards({"INSTRUME": "GNIRS"}))
     edited(good, desk / "date.fits", cards({"DATE-OBS": None, "DATE": None, "MJD-OBS": None}))
     edited(good, desk / "lnrs.fits", cards({"LNRS": None}))
-    edited(good, desk / "unit.fits", cards({"BUNIT": "electron"}, extension=1))
-    edited(good, desk / "size.fits", cut(256, 512))
+    for name, edit in (
+        ("unit.fits", cards({"BUNIT": "electron"}, extension=1)),
+        ("size.fits", cut(256, 512)),
+    ):
+        other = edited(good, desk / "other.part", cards({"DATALAB": name}))  # no copy of the good
+        edited(other, desk / name, edit)
+        other.unlink()
     edited(good, desk / "sat.fits", filled(400_000))
     edited(good, desk / "caf\N{LATIN SMALL LETTER E WITH ACUTE}.fits", cards({}))
 
