@@ -33,13 +33,13 @@ class Calibrations:
         self._frames: dict[Path, Frame] = {}
         self._tables: dict[Path, Catalogue] = {}
 
-    def frame(self, path: Path, chosen: Identity | None = None) -> Frame:
+    def frame(self, name: str, path: Path, chosen: Identity | None = None) -> Frame:
         """Return the frame in `path` with its checksum; frames ask for the same rows in turn.
 
         Raises
         ------
         BadInput
-            It is gone, or no longer the file that was chosen.
+            It is gone, no longer the file that was chosen, or not what a dark or flat has to be.
         """
         if path not in self._frames:
             source = Unread(path, chosen)
@@ -47,6 +47,7 @@ class Calibrations:
             frame = read_frame(path)
             self._frames[path] = replace(frame, pixels=Recent(frame.pixels), md5=checksum(path))
             source.check()
+            require_sound(name, self._frames[path])
         return self._frames[path]
 
     def table(self, path: Path) -> Catalogue:
@@ -65,14 +66,10 @@ class Calibrations:
         found: dict[str, Resource] = {}
         for name, provided in step.resources.items():
             path = provided.by_root.get(frame.root)
-            if path is not None:
-                if name in TABLES:
-                    found[name] = self.table(path)
-                    continue
-                fresh = path not in self._frames
-                found[name] = calibration = self.frame(path, provided.seen.get(path))
-                if fresh:
-                    require_sound(name, calibration)
+            if path is not None and name in TABLES:
+                found[name] = self.table(path)
+            elif path is not None:
+                found[name] = self.frame(name, path, provided.seen.get(path))
         return found
 
 

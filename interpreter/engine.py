@@ -242,11 +242,15 @@ class Engine:
 
     def _scratch_file(self) -> Path:
         with self._lock:
-            if self._scratch is None:
-                self._scratch = Path(
-                    tempfile.mkdtemp(prefix=f".f2yaml-scratch-{mark()}-", dir=self._scratch_parent)
-                )
-            return self._scratch / f"{next(self._numbers)}.planes"
+            return self._folder() / f"{next(self._numbers)}.planes"
+
+    def _folder(self) -> Path:
+        """Return the folder of scratch files, made when it is first asked for."""
+        if self._scratch is None:
+            self._scratch = Path(
+                tempfile.mkdtemp(prefix=f".f2yaml-scratch-{mark()}-", dir=self._scratch_parent)
+            )
+        return self._scratch
 
     def close(self) -> None:
         """Remove the scratch files, and let go of memory that is not in use."""
@@ -286,6 +290,14 @@ def read_band(frames: Sequence[Frame], start: int, stop: int) -> Planes:
     A plane that any frame lacks is None.
     """
     return stacked([frame.pixels.rows(start, stop) for frame in frames])
+
+
+def joined(blocks: Sequence[Planes]) -> Planes:
+    """Put rows of one frame together; a plane that any of them lacks is None."""
+    planes: list[Array | None] = []
+    for plane in zip(*blocks, strict=True):
+        planes.append(None if any(p is None for p in plane) else np.concatenate(plane))
+    return Planes(*planes)  # type: ignore[arg-type]
 
 
 def stacked(blocks: Sequence[Planes]) -> Planes:

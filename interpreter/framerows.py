@@ -83,7 +83,7 @@ def _row(frame: Frame, weight: float, sky_noise: float) -> FrameRow:
     count = _whole(frame.phu.get("NCOMBINE", 1))
     name = _text(frame.phu.get("ORIGNAME", frame.name)) if count < 2 else frame.name
     sums = {row.filename: row.md5 for row in frame.provenance}
-    fwhm = _number(frame.phu.get("FWHMPIX"))
+    fwhm = number(frame.phu.get("FWHMPIX"))
     if not math.isnan(fwhm):
         fwhm *= frame.wcs.pixel_scale()
     return FrameRow(
@@ -91,26 +91,26 @@ def _row(frame: Frame, weight: float, sky_noise: float) -> FrameRow:
         md5=sums.get(name, frame.md5),
         obstype=_text(frame.phu.get("OBSTYPE")),
         date_obs="" if begun is None else begun.isoformat(timespec="milliseconds"),
-        exptime=_number(frame.phu.get("ORIGTEXP", frame.phu.get("EXPTIME"))),
+        exptime=number(frame.phu.get("ORIGTEXP", frame.phu.get("EXPTIME"))),
         ncombine=count,
-        airmass=_number(frame.describe("airmass")),
-        poffset=_number(frame.phu.get("POFFSET")),
-        qoffset=_number(frame.phu.get("QOFFSET")),
-        dx=_number(frame.phu.get("FRAMEDX")),
-        dy=_number(frame.phu.get("FRAMEDY")),
-        wcs_dx=_number(frame.phu.get("WCSDX")),
-        wcs_dy=_number(frame.phu.get("WCSDY")),
+        airmass=number(frame.describe("airmass")),
+        poffset=number(frame.phu.get("POFFSET")),
+        qoffset=number(frame.phu.get("QOFFSET")),
+        dx=number(frame.phu.get("FRAMEDX")),
+        dy=number(frame.phu.get("FRAMEDY")),
+        wcs_dx=number(frame.phu.get("WCSDX")),
+        wcs_dy=number(frame.phu.get("WCSDY")),
         aligned=_text(frame.phu.get("ALIGNBY")),
-        align_rms=_number(frame.phu.get("ALIGNRMS")),
+        align_rms=number(frame.phu.get("ALIGNRMS")),
         align_num=_whole(frame.phu.get("ALIGNNUM")),
         nsources=_whole(frame.phu.get("NSOURCES")),
         fwhm=fwhm,
-        sky_level=_number(frame.sci.get("SKYLEVEL")),
-        transparency=_number(frame.phu.get("TRANSP")),
-        transp_err=_number(frame.phu.get("TRANSPER")),
+        sky_level=number(frame.sci.get("SKYLEVEL")),
+        transparency=number(frame.phu.get("TRANSP")),
+        transp_err=number(frame.phu.get("TRANSPER")),
         transp_num=_whole(frame.phu.get("TRANSPN")),
-        scale=_number(frame.phu.get("CNTSCALE", 1.0)),
-        zeropoint=_number(frame.phu.get("MEANZP")),
+        scale=number(frame.phu.get("CNTSCALE", 1.0)),
+        zeropoint=number(frame.phu.get("MEANZP")),
         sky_noise=sky_noise,
         weight=weight,
         dark=_text(frame.phu.get("DARKIM")),
@@ -128,7 +128,7 @@ def date_cards(key: str, calibration: Frame) -> dict[str, Any]:
     return {key: (begun.isoformat(timespec="seconds"), "Start of its first exposure [UTC]")}
 
 
-def _number(value: Any) -> float:
+def number(value: Any) -> float:
     """Return a header value as a number, NaN for what is none."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return math.nan
@@ -136,8 +136,8 @@ def _number(value: Any) -> float:
 
 
 def _whole(value: Any) -> int:
-    number = _number(value)
-    return int(number) if math.isfinite(number) and abs(number) < 2**31 else -1
+    found = number(value)
+    return int(found) if math.isfinite(found) and abs(found) < 2**31 else -1
 
 
 def _text(value: Any) -> str:

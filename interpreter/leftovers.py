@@ -114,25 +114,42 @@ def identity(path: Path) -> Identity | None:
         status = path.stat()
     except OSError:
         return None
+    return _identity(status)
+
+
+def _identity(status: os.stat_result) -> Identity:
     return status.st_ino, status.st_mtime_ns, status.st_size
 
 
-def altered(path: Path | str) -> BadInput:
-    """Return the error for an input that is another file than it was."""
-    return BadInput(
-        f"{path} has changed while it was in use",
-        "what was known of it when the work began does not hold for these pixels",
-        "let nothing write to the inputs of a run; then run again",
-    )
+def still(path: Path, before: Identity | None) -> os.stat_result:
+    """Return what the system says of an input, if it is what it was.
 
+    Parameters
+    ----------
+    path : Path
+    before : Identity or None
+        What it was when the work began; None where nobody knows.
 
-def gone(path: Path | str) -> BadInput:
-    """Return the error for an input that was there when the work began."""
-    return BadInput(
-        f"{path} is no longer there",
-        "it was when the work began; its pixels are wanted now",
-        "bring it back, and leave the inputs of a run where they are; then run again",
-    )
+    Raises
+    ------
+    BadInput
+        It is gone, or another file.
+    """
+    try:
+        status = path.stat()
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise BadInput(
+            f"{path} is no longer there",
+            "it was when the work began; its pixels are wanted now",
+            "bring it back, and leave the inputs of a run where they are; then run again",
+        ) from error
+    if before is not None and before != _identity(status):
+        raise BadInput(
+            f"{path} has changed while it was in use",
+            "what was known of it when the work began does not hold for these pixels",
+            "let nothing write to the inputs of a run; then run again",
+        )
+    return status
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
-from f2yaml.interpreter.leftovers import Identity, altered, gone
+from f2yaml.interpreter.leftovers import Identity, still
 from f2yaml.interpreter.packed import Packed
 from numpy.typing import NDArray
 
@@ -141,7 +141,7 @@ class FilePlane:
         width = math.prod(self.shape[1:])
         stored = np.empty((stop - start) * width, kind)
         view = stored.view(np.uint8).data
-        about = _still(self.path, self.identity)
+        about = still(_path(self.path), self.identity)
         # Another file under this name is opened anew; the old one stays open while it is read.
         file = _descriptor(self.path, about.st_dev, about.st_ino, about.st_mtime_ns)
         done = 0
@@ -157,17 +157,6 @@ class FilePlane:
             stored = stored.view(np.uint16)
             stored ^= np.uint16(0x8000)
         return stored.reshape((stop - start, *self.shape[1:]))
-
-
-def _still(path: str, before: Identity | None) -> os.stat_result:
-    """Return what the system says of a file; raise if it is not what it was."""
-    try:
-        about = _path(path).stat()
-    except FileNotFoundError as error:
-        raise gone(path) from error
-    if before is not None and before != (about.st_ino, about.st_mtime_ns, about.st_size):
-        raise altered(path)
-    return about
 
 
 class _Descriptor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from f2yaml.interpreter.dq import DQ
+from f2yaml.interpreter.engine import joined
 from f2yaml.interpreter.errors import BadInput
 from f2yaml.interpreter.frame import Frame
 
@@ -33,11 +34,9 @@ def require_sound(name: str, frame: Frame) -> None:
         return
     ny = frame.shape[0]
     step = max(1, ny // _ROWS)
-    bands = [frame.pixels.rows(y, y + 1) for y in range(step // 2, ny, step)]
-    data = np.concatenate([band.data for band in bands])
+    data, _, mask = joined([frame.pixels.rows(y, y + 1) for y in range(step // 2, ny, step)])[:3]
     good = np.isfinite(data)
-    if all(band.mask is not None for band in bands):
-        mask = np.concatenate([band.mask for band in bands if band.mask is not None])
+    if mask is not None:
         good &= (mask & DQ.BAD_PIXEL) == 0
     share = float(good.mean())
     advice = f"make the {name} again, or give another: f2yaml caldb explain tells which there are"

@@ -8,7 +8,7 @@ from pathlib import Path
 from f2yaml.interpreter.fits import read_frame
 from f2yaml.interpreter.frame import Frame
 from f2yaml.interpreter.headerio import read_headers
-from f2yaml.interpreter.leftovers import Identity, altered, gone, identity
+from f2yaml.interpreter.leftovers import Identity, identity, still
 from f2yaml.interpreter.pixels import Planes
 
 
@@ -27,11 +27,7 @@ class Unread:
         BadInput
             It is gone, or has changed.
         """
-        now = identity(self.path)
-        if now is None:
-            raise gone(self.path)
-        if self.identity is not None and now != self.identity:
-            raise altered(self.path)
+        still(self.path, self.identity)
 
     @property
     def shape(self) -> tuple[int, ...]:

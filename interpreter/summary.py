@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from f2yaml.interpreter.engine import joined
 from f2yaml.interpreter.fits import read_frame
 from f2yaml.interpreter.frame import Frame
+from f2yaml.interpreter.framerows import number
 from f2yaml.interpreter.registry import Table
-from f2yaml.interpreter.report.facts import describe, kind_of, members, typical_noise
+from f2yaml.interpreter.report.facts import FINAL, describe, kind_of, members, typical_noise
 
 #: Diameter of the aperture in which a faint star is seen best, in FWHM, and its share of the light
 #: of a Gaussian star.
@@ -58,18 +60,17 @@ def summary(paths: Sequence[Path], warnings: int = 0) -> Table:
 def _row(path: Path) -> tuple[Any, ...]:
     frame = read_frame(path)
     rows = members(frame)
-    calibration = "PROCSCI" not in frame.phu and kind_of(path, frame).startswith(
-        ("processed", "bad")
-    )
+    what = kind_of(path, frame)
+    calibration = what in FINAL.values() and "PROCSCI" not in frame.phu
     sky = _middle([row.sky_level for row in rows])
     seeing = _middle([row.fwhm for row in rows])
     noise = _noise(frame)
     light = faintest(frame, noise, seeing)
     return (
         path.name,
-        kind_of(path, frame),
+        what,
         frame.phu.get("NCOMBINE", 1),
-        _rounded(_number(frame.phu.get("TEXPTIME", frame.phu.get("EXPTIME"))), 2),
+        _rounded(number(frame.phu.get("TEXPTIME", frame.phu.get("EXPTIME"))), 2),
         None if calibration else _rounded(sky, 1),
         None if calibration else _rounded(seeing, 3),
         _significant(noise),
@@ -102,7 +103,7 @@ def faintest(frame: Frame, noise: float, seeing: float) -> float:
     if not (noise > 0 and seeing > 0):
         return math.nan
     pixels = math.pi / 4 * (APERTURE * seeing / frame.wcs.pixel_scale()) ** 2
-    correlation = _number(frame.sci.get("NOISECOR"))
+    correlation = number(frame.sci.get("NOISECOR"))
     each = noise * (1.0 if math.isnan(correlation) else correlation)
     return SIGMAS * each * math.sqrt(pixels) / INSIDE
 
@@ -122,11 +123,11 @@ def magnitude(frame: Frame, light: float) -> float:
     float
         NaN where there is no zero point (K-red has no nominal one).
     """
-    zeropoint = _number(frame.phu.get("MEANZP"))
+    zeropoint = number(frame.phu.get("MEANZP"))
     if math.isnan(zeropoint):
         (nominal,) = describe(frame, "nominal_photometric_zeropoint") or [None]
-        zeropoint = _number(nominal)
-    time = _number(frame.phu.get("EXPTIME"))
+        zeropoint = number(nominal)
+    time = number(frame.phu.get("EXPTIME"))
     if not (light > 0 and time > 0) or math.isnan(zeropoint):
         return math.nan
     return zeropoint - 2.5 * math.log10(light / time)
@@ -134,26 +135,17 @@ def magnitude(frame: Frame, light: float) -> float:
 
 def _noise(frame: Frame) -> float:
     """Return the typical noise of a pixel, from some rows of VAR."""
-    if not frame.has("variance"):
-        return math.nan
     ny = frame.shape[0]
     chosen = range(0, ny, max(1, ny // _ROWS))
-    rows = [frame.pixels.rows(y, y + 1) for y in chosen]
-    variance = np.concatenate([planes.variance for planes in rows if planes.variance is not None])
-    masks = [planes.mask for planes in rows if planes.mask is not None]
-    mask = np.concatenate(masks) if masks else np.zeros((0, 0), np.uint16)
-    return typical_noise(variance, mask)
+    _, variance, mask = joined([frame.pixels.rows(y, y + 1) for y in chosen])[:3]
+    if variance is None:
+        return math.nan
+    return typical_noise(variance, np.zeros((0, 0), np.uint16) if mask is None else mask)
 
 
 def _middle(values: Sequence[float]) -> float:
     known = [value for value in values if math.isfinite(value)]
     return statistics.median(known) if known else math.nan
-
-
-def _number(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return math.nan
-    return float(value)
 
 
 def _rounded(value: float, decimals: int) -> float | None:

@@ -9,9 +9,7 @@ done again by another.
 from __future__ import annotations
 
 import contextlib
-import shutil
 import signal
-import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -23,7 +21,6 @@ from f2yaml.interpreter.cluster.storage import Storage
 from f2yaml.interpreter.cluster.worker import Job, do, versions
 from f2yaml.interpreter.engine import GIB, Engine, reserve
 from f2yaml.interpreter.errors import ClusterError, OutputError
-from f2yaml.interpreter.leftovers import mark
 from f2yaml.interpreter.pixels import Array
 
 S = TypeVar("S")
@@ -58,12 +55,10 @@ class DaskEngine(Engine):
         folder: Path = Path(),
         band_rows: int | None = None,
     ) -> None:
-        super().__init__(jobs, max_memory, folder, band_rows)
+        super().__init__(jobs, max_memory, folder.absolute(), band_rows)
         self._cluster, self._client = _connected(scheduler, self.jobs)
         self.jobs = max(self.jobs if scheduler is None else 1, self._threads())
-        made = tempfile.mkdtemp(prefix=f".f2yaml-scratch-{mark()}-", dir=folder.absolute())
-        self._scratch = Path(made)
-        self._storage = Storage(self._scratch, synced=scheduler is not None, owner=True)
+        self._storage = Storage(self._folder(), synced=scheduler is not None, owner=True)
         self._versions = versions()
 
     # work -----------------------------------------------------------------------------------
@@ -166,8 +161,7 @@ class DaskEngine(Engine):
             self._client.close()
             if self._cluster is not None:
                 self._cluster.close()
-        self._pool.clear()
-        shutil.rmtree(self._storage.folder, ignore_errors=True)
+        super().close()
 
 
 class _Deaf(distributed.WorkerPlugin):  # type: ignore[misc]

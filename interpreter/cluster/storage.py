@@ -22,7 +22,7 @@ import cloudpickle
 import numpy as np
 from f2yaml.interpreter.engine import SERIAL, Engine
 from f2yaml.interpreter.leftovers import mark
-from f2yaml.interpreter.pixels import Array, FilePlane, Recent
+from f2yaml.interpreter.pixels import Array, Recent
 from f2yaml.interpreter.products import Writer
 
 #: Arrays of fewer bytes travel with what is sent.
@@ -204,14 +204,6 @@ class _Sender(cloudpickle.Pickler):  # type: ignore[misc]
             return _engine, ()
         if isinstance(obj, Recent):
             return Recent, (obj.base,)
-        if isinstance(obj, FilePlane):
-            return FilePlane, (
-                str(Path(obj.path).absolute()),
-                obj.offset,
-                obj.dtype,
-                obj.shape,
-                obj.unsigned,
-            )
         if isinstance(obj, Writer):
             return _writer, (
                 {f.name: getattr(obj, f.name) for f in fields(obj)}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import mmap
 import os
 import platform
@@ -14,9 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from f2yaml.interpreter import records
 from f2yaml.interpreter.cluster.storage import Storage
 from f2yaml.interpreter.errors import RequestError
 from f2yaml.interpreter.pixels import Array
+
+_DECISIVE = ("python", "f2yaml", "numpy", "numba", "astropy", "sep")
 
 
 @dataclass(frozen=True)
@@ -34,9 +36,8 @@ class Job:
 @cache
 def versions() -> dict[str, str]:
     """Return what has to be the same in all processes for the same pixels to come out."""
-    libraries = ("f2yaml", "numpy", "numba", "astropy", "sep")
-    found = {name: importlib.metadata.version(name) for name in libraries}
-    return {"python": platform.python_version(), **found}
+    installed = records.versions()
+    return {name: installed[name] for name in _DECISIVE}
 
 
 class _Known:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from f2yaml.interpreter import algorithms
 from f2yaml.interpreter.allowing import Allowed, marked
-from f2yaml.interpreter.engine import SERIAL, Engine, stacked
+from f2yaml.interpreter.engine import SERIAL, Engine, joined, stacked
 from f2yaml.interpreter.errors import BadFrames, FrameMismatch, Problem, TooFewFrames
 from f2yaml.interpreter.frame import Frame, joint_provenance, require_same
 from f2yaml.interpreter.framerows import frame_rows
@@ -174,9 +174,7 @@ def _every(frames: Sequence[Frame], step: int, engine: Engine) -> Planes:
     chosen = range(step // 2, frames[0].shape[0], step)
 
     def read(frame: Frame) -> Planes:
-        rows = [measured_rows(frame, y, y + 1) for y in chosen]
-        joined = [None if p[0] is None else np.concatenate(p) for p in zip(*rows, strict=True)]
-        return Planes(*joined)  # type: ignore[arg-type]
+        return joined([measured_rows(frame, y, y + 1) for y in chosen])
 
     return stacked(engine.map(read, frames))
 

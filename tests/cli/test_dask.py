@@ -16,7 +16,7 @@ import pytest
 from command_line import Night, Program
 from f2yaml.interpreter.cluster.storage import Storage
 from f2yaml.interpreter.cluster.worker import Job, do, versions
-from f2yaml.interpreter.errors import RequestError
+from f2yaml.interpreter.errors import BadInput, RequestError
 from f2yaml.interpreter.fits import read_frame
 from f2yaml.interpreter.frame import Frame
 from f2yaml.interpreter.pixels import PLANES, InMemory, Planes
@@ -215,6 +215,18 @@ def test_pixels_are_not_sent_but_named(tmp_path: Path) -> None:
     assert len(list(tmp_path.iterdir())) == 2
     kept.clear()
     assert len(list(tmp_path.iterdir())) == 1  # the part had no other use
+
+
+def test_files_of_inputs_are_still_checked_by_workers(tiny: Night, tmp_path: Path) -> None:
+    """One that is written over after it was chosen is noticed there as well."""
+    here, there = ends(tmp_path / "run")
+    source = tmp_path / "a.fits"
+    source.write_bytes(tiny.darks_5s[0].read_bytes())
+    frame = there.loads(here.dumps(read_frame(source)))
+    frame.pixels.rows(0, 4)
+    os.utime(source, ns=(1, 1))
+    with pytest.raises(BadInput, match="has changed while it was in use"):
+        frame.pixels.rows(4, 8)
 
 
 def test_small_arrays_keep_whether_they_can_be_written(tmp_path: Path) -> None:
