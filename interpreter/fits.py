@@ -182,9 +182,19 @@ def checksum(path: Path) -> str:
         return hashlib.file_digest(file, "md5").hexdigest()
 
 
+class _Unlike(ValueError):
+    """It is FITS, but not laid out as a frame of F2."""
+
+
 def _bad(path: Path, error: Exception) -> BadInput:
     if isinstance(error, FileNotFoundError):
         return BadInput(f"{path} does not exist", "it is listed as input", "check the name")
+    if isinstance(error, _Unlike):
+        return BadInput(
+            f"{path} is not laid out as an F2 frame: {error}",
+            "which of its pixels are meant would be a guess",
+            "give the file as the telescope or f2yaml wrote it, or take it out of the list",
+        )
     reason = str(error).splitlines()[0] if str(error) else type(error).__name__
     reason = reason.partition(" If this is really")[0]  # advice to programmers
     return BadInput(
@@ -208,11 +218,11 @@ def _frame(path: Path, hdus: fits.HDUList, *, in_memory: bool) -> Frame:
     for hdu in hdus[1:]:
         name = str(hdu.header.get("EXTNAME", "")).strip().upper()
         if name in seen:
-            raise ValueError(f"it has two extensions {name}")
+            raise _Unlike(f"it has two extensions {name}")
         if name in (*_EXTENSION, *_TABLES, "SCI"):
             seen.add(name)
         if name in _TABLES and not isinstance(hdu, fits.BinTableHDU):
-            raise ValueError(f"its extension {name} is no table")
+            raise _Unlike(f"its extension {name} is no table")
         if name in _EXTENSION and isinstance(hdu, fits.ImageHDU):
             planes[_EXTENSION[name]] = _plane(path, hdu, _EXTENSION[name], in_memory)
         elif name == "OBJCAT":
@@ -232,7 +242,7 @@ def _frame(path: Path, hdus: fits.HDUList, *, in_memory: bool) -> Frame:
     ordered: list[Any] = [planes.get(name) for name in PLANES]
     for name, plane in zip(_EXTENSION, ordered[1:], strict=True):
         if plane is not None and plane.shape != ordered[0].shape:
-            raise ValueError(f"{name} has shape {plane.shape}, SCI {ordered[0].shape}")
+            raise _Unlike(f"{name} has shape {plane.shape}, SCI {ordered[0].shape}")
     pixels: Pixels
     if all(plane is None or isinstance(plane, FilePlane) for plane in ordered):
         pixels = OnDisk(tuple(ordered))
@@ -260,10 +270,10 @@ def _science(path: Path, hdus: fits.HDUList) -> fits.ImageHDU:
     images = [h for h in hdus[1:] if isinstance(h, fits.ImageHDU) and h.header.get("NAXIS", 0) >= 2]
     named = [h for h in images if h.header.get("EXTNAME", "").strip().upper() == "SCI"]
     if not images:
-        raise ValueError("it has no image extension")
+        raise _Unlike("it has no image extension")
     science = (named or images)[0]
     if not named and len(images) > 1:
-        raise ValueError(f"it has {len(images)} image extensions, an F2 frame has one")
+        raise _Unlike(f"it has {len(images)} image extensions, an F2 frame has one")
     return science
 
 
@@ -273,9 +283,9 @@ def _shape(header: fits.Header, plane: str) -> tuple[int, ...]:
     if len(shape) == 3 and shape[0] == 1:
         shape = shape[1:]
     if len(shape) != 2 or min(shape) < 1:
-        raise ValueError(f"its {plane} has axes {shape}, expected ny x nx")
+        raise _Unlike(f"its {plane} has axes {shape}, expected ny x nx")
     if math.prod(shape) > _MAX_PIXELS:
-        raise ValueError(f"its {plane} has axes {shape}, more than any mosaic of F2")
+        raise _Unlike(f"its {plane} has axes {shape}, more than any mosaic of F2")
     return shape
 
 

@@ -17,6 +17,9 @@ settings.register_profile(
 )
 settings.load_profile("f2yaml")
 
-# Processes in the background of a shell ignore Ctrl-C, and so do those that they start.
+# Processes in the background of a shell ignore Ctrl-C, under nohup a lost terminal as well; and so
+# do those that they start.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)

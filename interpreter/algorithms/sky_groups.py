@@ -33,7 +33,6 @@ Int32 = npt.NDArray[np.int32]
 Float32 = npt.NDArray[np.float32]
 Bits = npt.NDArray[np.uint16]
 
-NO_BITS = np.uint16(0)
 #: Frames of a group that a target may do without.
 SLACK = 20
 
@@ -281,9 +280,9 @@ def _group_skies(  # type: ignore[no-untyped-def]
                 if groups.slack[g] > 0:
                     chained = True
                     continue
-                c, core = groups.size[g], groups.core[g]
+                c, core = np.int64(groups.size[g]), groups.core[g]
                 pairs = networks.pairs[networks.start[g] : networks.start[g + 1]]
-                some = NO_BITS
+                some = np.uint64(0)
                 for q in range(c):
                     some |= present[core[q]]
                 adopted, least, flagged = sky_tiles.prepare(
@@ -308,13 +307,13 @@ def _group_skies(  # type: ignore[no-untyped-def]
 @kernel
 def _tile(groups):  # type: ignore[no-untyped-def]
     """Return arrays for a tile, and its width: sorted windows have to stay in the cache."""
-    rows, most, wide = 1, 1, TILE
+    rows, most, wide = np.int64(1), np.int64(1), np.int64(TILE)
     for g in range(groups.size.size):
         if groups.slack[g] == 0:
             rows = max(rows, groups.size[g])
         else:
             most = max(most, groups.start[g + 1] - groups.start[g])
-            wide = TILE // 2
+            wide = np.int64(TILE // 2)
     for j in range(groups.width.size):
         rows = max(rows, groups.width[j])
     return sky_tiles.new_tile(rows, most, groups.gaps.max()), wide
@@ -356,7 +355,7 @@ def _windows(  # type: ignore[no-untyped-def]
 ):  # fmt: skip
     """Write the skies of all targets that do not share all frames for one tile."""
     is_mean, clip = rules.operation == pixel.MEAN, rules.reject != pixel.NONE
-    some = NO_BITS
+    some = np.uint64(0)
     for i in range(n):
         some |= present[i]
     adopted, _, flagged = sky_tiles.survey(s, every, n, p, o, m, some, block, b)

@@ -20,7 +20,7 @@ from f2yaml.interpreter.algorithms.sky_tiles import (
 def _one(s, rules, index, k, n, p, flags, d, v, m, f):  # type: ignore[no-untyped-def]
     """Combine the samples of one pixel of one target; `flags` are its bits in all frames."""
     best = np.int32(pixel.CLASSES)
-    count = 0
+    count = np.int64(0)  # a literal would compile what takes it once more
     for q in range(k):
         i = index[q]
         x = s.scale[i] * s.data[i * s.data_step + p] + s.zero[i]
@@ -29,7 +29,7 @@ def _one(s, rules, index, k, n, p, flags, d, v, m, f):  # type: ignore[no-untype
             continue
         if c < best:
             best = c
-            count = 0
+            count = np.int64(0)
         factor = s.scale[i] * s.scale[i]
         d[count] = x
         v[count] = factor * s.variance[i * s.variance_step + p]
@@ -38,7 +38,7 @@ def _one(s, rules, index, k, n, p, flags, d, v, m, f):  # type: ignore[no-untype
         count += 1
     if count == 0:
         return 0.0, 0.0, NO_DATA
-    x, w, bits, _ = pixel.reduce_pixel(d, v, m, f, count, n, True, rules)
+    x, w, bits, _ = pixel.reduce_pixel(d, v, m, f, count, n, count > 0, rules)
     return x, w, np.uint16(bits)
 
 

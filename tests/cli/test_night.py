@@ -185,6 +185,7 @@ def test_the_tutorial_night_end_to_end(f2yaml: Program, desk: Path) -> None:
         assert 0.6 < 1.4826 * np.median(np.abs(pull - np.median(pull))) < 1.05
 
 
+@pytest.mark.full
 def test_a_frame_that_comes_later(f2yaml: Program, tiny: Night, desk: Path) -> None:
     """Only what it touches is done again: of a late dark, the dark and the target."""
     raw = desk / "raw"

@@ -123,7 +123,7 @@ def killed(f2yaml: Program, words: tuple[object, ...], desk: Path, moment: rando
     process.communicate(timeout=60)
 
 
-@pytest.mark.parametrize(("seed", "times"), [(1, 6), pytest.param(2, 40, marks=pytest.mark.full)])
+@pytest.mark.parametrize(("seed", "times"), [(1, 4), pytest.param(2, 40, marks=pytest.mark.full)])
 def test_runs_killed_at_random_moments(
     f2yaml: Program, tiny: Night, desk: Path, seed: int, times: int
 ) -> None:
