@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from f2yaml.interpreter.algorithms.jit import kernel
+from f2yaml.interpreter.algorithms.jit import kernel, part
 from f2yaml.interpreter.errors import BadInput
 
 Values = npt.NDArray[np.floating]
@@ -331,7 +331,7 @@ def _collect(data, bits, objects, step, out):  # type: ignore[no-untyped-def]
         skip -= 1
 
 
-@kernel
+@part
 def _residuals(t, ranks, mu, sigma):  # type: ignore[no-untyped-def]
     """Return chi^2 and the normal equations of the cumulative curve against the ranks.
 

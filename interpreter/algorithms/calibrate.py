@@ -19,7 +19,7 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-from f2yaml.interpreter.algorithms.jit import kernel
+from f2yaml.interpreter.algorithms.jit import kernel, part
 from f2yaml.interpreter.algorithms.saturation import hidden_saturation
 from f2yaml.interpreter.dq import DQ
 
@@ -474,7 +474,7 @@ def _divide(b, vb, mb, a, va, ma):  # type: ignore[no-untyped-def]
     _mend(mb, a, va, ma)
 
 
-@kernel
+@part
 def _mend(mb, a, va, ma):  # type: ignore[no-untyped-def]
     """Add the bits of the flat; clear and flag what is not finite.
 
@@ -493,14 +493,14 @@ def _mend(mb, a, va, ma):  # type: ignore[no-untyped-def]
                 ma[t] |= BAD_PIXEL
 
 
-@kernel
+@part
 def _rounded(part):  # type: ignore[no-untyped-def]
     """Return a share in whole 255ths; 0 where there is no variance to have a part of (NaN)."""
     least = part if part > ZERO else ZERO
     return np.uint8(np.int32((least if least < WHOLE else WHOLE) + HALF))
 
 
-@kernel
+@part
 def _subtract_with_share(b, vb, mb, a, va, ma, share):  # type: ignore[no-untyped-def]
     """Do `_subtracted_share`, of a share of zero so far, and `_subtract`."""
     for t in range(a.size):
@@ -514,7 +514,7 @@ def _subtract_with_share(b, vb, mb, a, va, ma, share):  # type: ignore[no-untype
         ma[t] |= mb[t]
 
 
-@kernel
+@part
 def _divide_with_share(b, vb, mb, a, va, ma, share, noise):  # type: ignore[no-untyped-def]
     """Do `_divided_share` and `_divide`, which divide alike; `noise` is room for a run."""
     for t in range(a.size):

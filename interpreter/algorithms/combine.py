@@ -33,7 +33,7 @@ from typing import Final, Literal, NamedTuple, Unpack
 import numpy as np
 import numpy.typing as npt
 from f2yaml.interpreter.algorithms import pixel, tiles
-from f2yaml.interpreter.algorithms.jit import kernel
+from f2yaml.interpreter.algorithms.jit import kernel, part
 from f2yaml.interpreter.algorithms.median_noise import median_factor
 from f2yaml.interpreter.algorithms.networks import (
     INF32,
@@ -212,7 +212,7 @@ class _Buffers(NamedTuple):
     second: npt.NDArray[np.float64]
 
 
-@kernel
+@part
 def _new_buffers(n):  # type: ignore[no-untyped-def]
     return _Buffers(
         np.empty((n, TILE), np.float32),
@@ -227,7 +227,7 @@ def _new_buffers(n):  # type: ignore[no-untyped-def]
     )
 
 
-@kernel
+@part
 def _clip_rows(rules, n, o, m, centre, block):  # type: ignore[no-untyped-def]
     """Take samples outside the expected noise out of use."""
     ls, hs = np.float32(rules.lsigma), np.float32(rules.hsigma)
@@ -244,7 +244,7 @@ def _clip_rows(rules, n, o, m, centre, block):  # type: ignore[no-untyped-def]
             variance[t] = v if kept else ZERO32
 
 
-@kernel
+@part
 def _bound_rows(n, o, m, lower, upper, block):  # type: ignore[no-untyped-def]
     for i in range(n):
         values, variance = block.values[i, o : o + m], block.variance[i, o : o + m]
@@ -257,7 +257,7 @@ def _bound_rows(n, o, m, lower, upper, block):  # type: ignore[no-untyped-def]
             variance[t] = v if x == x else ZERO32
 
 
-@kernel
+@part
 def _bounds(rules, n, m, b):  # type: ignore[no-untyped-def]
     """Find the lowest and highest survivor of each pixel; `work` holds its sorted samples.
 
@@ -285,7 +285,7 @@ def _bounds(rules, n, m, b):  # type: ignore[no-untyped-def]
         b.upper[t] = work[high - 1, t] if some else -INF32
 
 
-@kernel
+@part
 def _reject(rules, n, o, m, index, pairs, block, b):  # type: ignore[no-untyped-def]
     """Take rejected samples of a tile out of use."""
     if rules.reject == pixel.VARCLIP:
@@ -302,7 +302,7 @@ def _reject(rules, n, o, m, index, pairs, block, b):  # type: ignore[no-untyped-
         _bound_rows(n, o, m, b.lower, b.upper, block)
 
 
-@kernel
+@part
 def _weighted_mean(rules, n, o, m, block, b):  # type: ignore[no-untyped-def]
     for t in range(m):
         b.total[t] = 0.0
@@ -326,7 +326,7 @@ def _weighted_mean(rules, n, o, m, block, b):  # type: ignore[no-untyped-def]
         b.second[t] = 1.0 / b.second[t]
 
 
-@kernel
+@part
 def _expect_row(slope, m, values, centre, variance):  # type: ignore[no-untyped-def]
     """Replace variances by those with the photon noise of the median; they are not used again."""
     for t in range(m):
@@ -336,7 +336,7 @@ def _expect_row(slope, m, values, centre, variance):  # type: ignore[no-untyped-
         variance[t] = e if x == x else ZERO32
 
 
-@kernel
+@part
 def _scatter_rows(n, o, m, block, centre, total):  # type: ignore[no-untyped-def]
     for t in range(m):
         total[t] = 0.0
@@ -348,7 +348,7 @@ def _scatter_rows(n, o, m, block, centre, total):  # type: ignore[no-untyped-def
             total[t] += dev * dev if x == x else 0.0
 
 
-@kernel
+@part
 def _average(s, rules, n, o, m, index, median, block, b):  # type: ignore[no-untyped-def]
     """Fill `b.total` with the values of a tile and `b.second` with their variances."""
     operation = rules.operation
@@ -381,7 +381,7 @@ def _average(s, rules, n, o, m, index, median, block, b):  # type: ignore[no-unt
             b.second[t] *= median_factor(b.used[t], lower)
 
 
-@kernel
+@part
 def _tile(s, rules, n, p, o, m, index, pairs, median, block, b, bits, unused):  # type: ignore[no-untyped-def]
     """Combine the `m` pixels from `p`, which are at `o` of the block, into `b`.
 
@@ -439,7 +439,7 @@ def _by_tile(s, rules, n, width, index, pairs, median, value, spread, bits, unus
                 _repair(s, rules, n, p, b.used[:m], value, spread, bits, unused)
 
 
-@kernel
+@part
 def _repair(s, rules, n, o, used, value, spread, bits, unused):  # type: ignore[no-untyped-def]
     """Do the pixels without survivors again, one by one: cancel rejection, flag empty ones."""
     d = np.empty(n, np.float32)
@@ -451,7 +451,7 @@ def _repair(s, rules, n, o, used, value, spread, bits, unused):  # type: ignore[
             _pixel(s, rules, n, o + t, d, v, m, f, value, spread, bits, unused)
 
 
-@kernel
+@part
 def _pixel(s, rules, n, p, d, v, m, f, value, spread, bits, unused):  # type: ignore[no-untyped-def]
     count, broken = pixel.gather(s, n, p, d, v, m, f)
     if count == 0:

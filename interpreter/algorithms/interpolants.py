@@ -11,6 +11,7 @@ from functools import cache
 
 import numpy as np
 from f2yaml.interpreter.algorithms.jit import kernel as compiled
+from f2yaml.interpreter.algorithms.jit import part
 from f2yaml.interpreter.errors import RequestError
 from f2yaml.schema.problems import did_you_mean
 from numpy.polynomial import polynomial as poly
@@ -168,7 +169,7 @@ def _spline_noise(table: Floats) -> Floats:
     return np.asarray(total)
 
 
-@compiled
+@part
 def _filter_line(line: Floats, pole: float) -> None:
     """Apply one pole forwards and backwards, mirrored at the ends, in place."""
     n = line.size

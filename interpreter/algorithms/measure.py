@@ -8,6 +8,7 @@ import numpy as np
 import sep
 from f2yaml.interpreter.algorithms.catalog import MISSING, OBJCAT_DTYPE, ellipse
 from f2yaml.interpreter.algorithms.jit import kernel as compiled
+from f2yaml.interpreter.algorithms.jit import part
 from f2yaml.interpreter.dq import DQ
 from numpy.typing import NDArray
 
@@ -53,7 +54,7 @@ def _shapes(found: NDArray[Any]) -> NDArray[np.float64]:
     return np.array([found[name].astype(np.float64) for name in names])
 
 
-@compiled
+@part
 def _box(shape: Any, extra: int, ny: int, nx: int) -> tuple[int, int, int, int]:
     """Box (y0, y1, x0, x1) of a detection, grown by `extra` pixels."""
     return (
@@ -64,7 +65,7 @@ def _box(shape: Any, extra: int, ny: int, nx: int) -> tuple[int, int, int, int]:
     )
 
 
-@compiled
+@part
 def _inside(shape: Any, y: int, x: int, area: float) -> bool:
     """Whether a pixel is inside the ellipse of a detection, scaled to `area` pixels."""
     dy, dx = y - shape[1], x - shape[0]
@@ -228,7 +229,7 @@ def set_flags(
     catalog["FLAGS"] = flags
 
 
-@compiled
+@part
 def _profile(image: Any, half: int, x: float, y: float, flux: float, tallest: float) -> Any:
     """FWHM, diameter of half the flux, and peak of a source; -999 where not measured."""
     ny, nx = image.shape

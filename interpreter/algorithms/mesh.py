@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from f2yaml.interpreter.algorithms.jit import kernel as compiled
+from f2yaml.interpreter.algorithms.jit import part
 from numpy.typing import NDArray
 
 __all__ = ["Mesh", "Nodes", "levels_at", "make_mesh", "prepare_row", "spline_row"]
@@ -101,7 +102,7 @@ def make_mesh(
     return Mesh(size, curves[0], curves[1], middle, rms, int(good))
 
 
-@compiled
+@part
 def _gather(data: Any, mask: Any, flags: Any, size: int, y0: int, y1: int, out: Any) -> None:
     """Copy the meshes of rows `y0` to `y1`, one after the other, flagged pixels as NaN.
 
@@ -123,7 +124,7 @@ def _gather(data: Any, mask: Any, flags: Any, size: int, y0: int, y1: int, out: 
                 target[t] = part[t] if (own[t] & flags) == 0 else _NAN
 
 
-@compiled
+@part
 def _typical(values: Any, n: int) -> Any:
     """Median of a few finite values: differences from it keep their digits in float32."""
     few = np.zeros(_FEW, np.float32)
@@ -140,7 +141,7 @@ def _typical(values: Any, n: int) -> Any:
     return few[kept // 2]
 
 
-@compiled
+@part
 def _moments(
     values: Any, n: int, origin: Any, low: Any, high: Any, lanes: Any
 ) -> tuple[int, float, float]:
@@ -168,7 +169,7 @@ def _moments(
     return count, origin + one, np.sqrt(max(two - one * one, 0.0))
 
 
-@compiled
+@part
 def _clipped_mode(zero: float, step: float, below: Any, first: Any, second: Any) -> Any:
     """Mode and noise of a histogram, from the sums of 1, k and k^2 up to each bin k."""
     low, high = 0, _BINS
@@ -272,7 +273,7 @@ def _fill_empty(level: Any, noise: Any) -> None:
             level[j, i], noise[j, i] = one / max(n, 1), two / max(n, 1)
 
 
-@compiled
+@part
 def _add_column(ranks: Any, y0: int, y1: int, x: int, step: int, coarse: Any, fine: Any) -> None:
     for v in range(y0, y1):
         k = ranks[v, x]
@@ -318,7 +319,7 @@ def _median_filter(plane: Any, reach: int, out: Any) -> None:
             out[j, i] = plane[order[k] // mx, order[k] % mx]
 
 
-@compiled
+@part
 def _bend(values: Any, out: Any, work: Any) -> None:
     """Second derivatives at the nodes of the natural cubic spline through `values`."""
     n = values.size
@@ -343,14 +344,14 @@ def _bend_columns(plane: Any, out: Any) -> None:
         out[:, i] = result
 
 
-@compiled
+@part
 def _between(at: float, n: int) -> tuple[int, float]:
     """Node before position `at` (the first or last pair beyond the ends), and how far past it."""
     k = min(max(int(np.floor(at)), 0), n - 2)
     return k, at - k
 
 
-@compiled
+@part
 def _cubic(t: float, a: float, b: float, bend_a: float, bend_b: float) -> float:
     s = 1.0 - t
     return s * a + t * b + ((s * s * s - s) * bend_a + (t * t * t - t) * bend_b) / 6.0

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from f2yaml.interpreter.algorithms.interpolants import kernel
 from f2yaml.interpreter.algorithms.jit import kernel as compiled
+from f2yaml.interpreter.algorithms.jit import part
 from f2yaml.interpreter.algorithms.resample import TOLERANCE_PIX, Planes, Resampling, snap
 from f2yaml.interpreter.algorithms.tan import Affine
 from numpy.typing import NDArray
@@ -84,7 +85,7 @@ def dilate(mask: NDArray[np.uint8] | NDArray[np.bool_], radius_pix: float) -> ND
     return out
 
 
-@compiled
+@part
 def _any_set(mask: Any, y0: int, y1: int, x0: int, x1: int) -> bool:
     seen = np.uint8(0)
     for y in range(y0, y1):
@@ -96,7 +97,7 @@ def _any_set(mask: Any, y0: int, y1: int, x0: int, x1: int) -> bool:
     return False
 
 
-@compiled
+@part
 def _cells(mask: Any, out: Any) -> None:
     """Set `out` where a square of _BLOCK pixels of `mask` holds any that is set."""
     ny, nx = mask.shape
@@ -111,7 +112,7 @@ def _cells(mask: Any, out: Any) -> None:
             out[j, i] = row[i * _BLOCK : (i + 1) * _BLOCK].any()
 
 
-@compiled
+@part
 def _split(q: float, size: int, taps: int) -> tuple[int, float]:
     """Pixel before a position inside the image, and how far past it, as in `resample_rows`."""
     q = min(max(q, 0.0), size - 1.0)
@@ -121,7 +122,7 @@ def _split(q: float, size: int, taps: int) -> tuple[int, float]:
     return i, q - i
 
 
-@compiled
+@part
 def _weights(table: Any, f: float, out: Any) -> None:
     for k in range(table.shape[0]):
         value = 0.0

@@ -19,7 +19,7 @@ from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
-from f2yaml.interpreter.algorithms.jit import kernel
+from f2yaml.interpreter.algorithms.jit import kernel, part
 
 #: Pixels of a tile: tiles of up to 31 frames fit into a first-level cache of 32 KiB.
 TILE = 256
@@ -123,7 +123,7 @@ def exchange(tile, pairs, width):  # type: ignore[no-untyped-def]
             second[t] = y if x < y else x
 
 
-@kernel
+@part
 def middle(tile, rows, count, width, centre):  # type: ignore[no-untyped-def]
     """Write the median of each pixel of a tile of `rows` rows, padded and sorted, to `centre`.
 
@@ -141,7 +141,7 @@ def middle(tile, rows, count, width, centre):  # type: ignore[no-untyped-def]
         centre[t] = alone if count[t] % 2 == 1 else both
 
 
-@kernel
+@part
 def lower_middle(tile, rows, count, width, centre):  # type: ignore[no-untyped-def]
     """As `middle`, but an even number of samples gives the lower of the middle two."""
     high = rows // 2

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from f2yaml.interpreter.algorithms.jit import kernel
+from f2yaml.interpreter.algorithms.jit import part
 from f2yaml.interpreter.algorithms.median_noise import median_factor
 
 MEAN, WTMEAN, MEDIAN, LMEDIAN = 0, 1, 2, 3
@@ -62,7 +62,7 @@ class Rules(NamedTuple):
     photon: npt.NDArray[np.float32] = NO_SLOPES
 
 
-@kernel
+@part
 def badness(bits, value):  # type: ignore[no-untyped-def]
     """Return the class of badness of a sample, 0 (best) to 5, or 6 for one never to be used.
 
@@ -79,7 +79,7 @@ def badness(bits, value):  # type: ignore[no-untyped-def]
     return np.int32(6) if unusable else c
 
 
-@kernel
+@part
 def gather(samples, n, p, d, v, m, f):  # type: ignore[no-untyped-def]
     """Copy the candidates of pixel `p`, those of the least bad class, to `d`, `v` and `m`.
 
@@ -117,7 +117,7 @@ def gather(samples, n, p, d, v, m, f):  # type: ignore[no-untyped-def]
     return count, broken
 
 
-@kernel
+@part
 def sort_samples(d, v, m, f, count):  # type: ignore[no-untyped-def]
     """Sort the first `count` samples by value, then variance, then bits (insertion)."""
     for k in range(1, count):
@@ -131,7 +131,7 @@ def sort_samples(d, v, m, f, count):  # type: ignore[no-untyped-def]
         d[q], v[q], m[q], f[q] = x, w, b, i
 
 
-@kernel
+@part
 def _deviation(d, stride, low, high, centre):  # type: ignore[no-untyped-def]
     """Return the median distance of the sorted values [low, high) from `centre`."""
     m = high - low
@@ -153,7 +153,7 @@ def _deviation(d, stride, low, high, centre):  # type: ignore[no-untyped-def]
     return last if m % 2 == 1 else 0.5 * (before + last)
 
 
-@kernel
+@part
 def sigma_range(d, stride, count, rules, floor):  # type: ignore[no-untyped-def]
     """Return the range [low, high) of sorted values that survives sigma clipping.
 
@@ -194,7 +194,7 @@ def sigma_range(d, stride, count, rules, floor):  # type: ignore[no-untyped-def]
     return low, high
 
 
-@kernel
+@part
 def keeps(x, v, centre, lsigma, hsigma, signal_error):  # type: ignore[no-untyped-def]
     """Tell whether a sample lies within the noise expected of it (single precision)."""
     e = signal_error * centre
@@ -203,7 +203,7 @@ def keeps(x, v, centre, lsigma, hsigma, signal_error):  # type: ignore[no-untype
     return dev * dev <= limit * (v + e * e)
 
 
-@kernel
+@part
 def expected(x, v, centre, slope):  # type: ignore[no-untyped-def]
     """Return the variance of a sample with the photon noise of `centre` instead of its own value.
 
@@ -215,20 +215,20 @@ def expected(x, v, centre, slope):  # type: ignore[no-untyped-def]
     return e if e > least else least
 
 
-@kernel
+@part
 def slope_of(photon, i):  # type: ignore[no-untyped-def]
     """Return the variance per signal of frame `i`, 0 where it is not known."""
     return photon[i] if photon.size > 0 else ZERO
 
 
-@kernel
+@part
 def _median32(d, low, high):  # type: ignore[no-untyped-def]
     m = high - low
     a = d[low + (m - 1) // 2]
     return a if m % 2 == 1 else HALF * (a + d[low + m // 2])
 
 
-@kernel
+@part
 def _survivors(d, v, m, f, count, n, has_variance, rules):  # type: ignore[no-untyped-def]
     """Return the range of survivors; varclip first moves its survivors to the front."""
     low, high = 0, count
@@ -265,7 +265,7 @@ def _survivors(d, v, m, f, count, n, has_variance, rules):  # type: ignore[no-un
     return low, high
 
 
-@kernel
+@part
 def reduce_pixel(d, v, m, f, count, n, has_variance, rules):  # type: ignore[no-untyped-def]
     """Reject and combine the `count` >= 1 candidates of a pixel seen by `n` frames.
 
@@ -315,7 +315,7 @@ def reduce_pixel(d, v, m, f, count, n, has_variance, rules):  # type: ignore[no-
     return value, factor * spread / (np.float64(used) * used), bits, used
 
 
-@kernel
+@part
 def _scatter(d, low, high, value):  # type: ignore[no-untyped-def]
     square = 0.0
     for k in range(low, high):
@@ -324,7 +324,7 @@ def _scatter(d, low, high, value):  # type: ignore[no-untyped-def]
     return square
 
 
-@kernel
+@part
 def _variance_at(d, v, low, high, value):  # type: ignore[no-untyped-def]
     total = 0.0
     equal = 0

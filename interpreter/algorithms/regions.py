@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import numpy as np
 from f2yaml.interpreter.algorithms.jit import kernel as compiled
+from f2yaml.interpreter.algorithms.jit import part
 from f2yaml.interpreter.algorithms.mesh import Mesh, prepare_row, spline_row
 from numpy.typing import NDArray
 
@@ -85,7 +86,7 @@ def sample_noise(
     return pulls[:n], sigmas[:n]
 
 
-@compiled
+@part
 def _subtract_row(row: Any, bits: Any, flags: Any, back: Any, image: Any, bad: Any) -> None:
     nx = row.size
     for t in range(nx):
@@ -97,7 +98,7 @@ def _subtract_row(row: Any, bits: Any, flags: Any, back: Any, image: Any, bad: A
         image[t] = row[t] - back[t] if bad[t] == 0 else np.float32(0.0)
 
 
-@compiled
+@part
 def _noise_row(variance: Any, bad: Any, factor: Any, filler: Any, out: Any) -> int:
     """Fill the noise of a row; return how many usable pixels have a variance."""
     known = 0
@@ -109,7 +110,7 @@ def _noise_row(variance: Any, bad: Any, factor: Any, filler: Any, out: Any) -> i
     return known
 
 
-@compiled
+@part
 def _bright_row(
     image: Any, y: int, bad: Any, noise: Any, limit: Any, sums: Any, bright: Any
 ) -> None:
@@ -134,7 +135,7 @@ def _bright_row(
         bright[t] = 1 if (smooth > limit * noise[t]) & (bad[t] == 0) else 0
 
 
-@compiled
+@part
 def _list_runs(words: Any, bright: Any, y: int, nx: int, runs: Any, n: int) -> int:
     """Append the runs (y, x0, x1) of marked pixels; return their number, or -1 if they overflow."""
     x = 0
@@ -221,7 +222,7 @@ def sweep(
     return n, known
 
 
-@compiled
+@part
 def _between(values: Any, low: Any, high: Any, out: Any) -> tuple[int, int]:
     """Copy the values from `low` to `high`; return how many are below, and how many these are."""
     below, n = 0, 0
@@ -275,7 +276,7 @@ def median(values: NDArray[np.float32]) -> float:
     return float(np.array(_middle(values, one, two), np.float64).mean())
 
 
-@compiled
+@part
 def _root(parents: Any, k: int) -> int:
     while parents[k] != k:
         parents[k] = parents[parents[k]]

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 from f2yaml.interpreter.algorithms.jit import kernel as compiled
+from f2yaml.interpreter.algorithms.jit import part
 from f2yaml.interpreter.algorithms.resample_runs import (
     EDGE,
     INSIDE,
@@ -42,7 +43,7 @@ _F4 = np.float32
 _EXACT = 1.4e-8  # a factor this close to one (also its square) changes no float32
 
 
-@compiled
+@part
 def _plain_sum(src: Any, taps: Any, kx: int, ky: int, wx: Any, wy: Any) -> float:
     """Sum over all taps, flagged or not; 0 if that is not finite."""
     total = 0.0
@@ -54,7 +55,7 @@ def _plain_sum(src: Any, taps: Any, kx: int, ky: int, wx: Any, wy: Any) -> float
     return total if np.isfinite(total) else 0.0
 
 
-@compiled
+@part
 def _edge_axis(
     base: int, f: float, size: int, tables: Any, axis: int, taps: Any, w: Any, col: Any
 ) -> int:  # fmt: skip
@@ -86,7 +87,7 @@ def _edge_axis(
     return count
 
 
-@compiled
+@part
 def _single_pixels(
     data: Any, var: Any, mask: Any, obj: Any, exclude: int, threshold: float, factor: float,
     lines: Any, at: Any, todo: Any, n: int, kind: Any, base: Any, frac: Any, weights: Any,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from f2yaml.interpreter.algorithms.jit import kernel as compiled
+from f2yaml.interpreter.algorithms.jit import part
 
 __all__ = [
     "EDGE",
@@ -62,7 +62,7 @@ class Buffers(NamedTuple):
     series: Any
 
 
-@compiled
+@part
 def new_buffers(cols: int, rows: int, width: int) -> Any:
     """Return buffers for runs of up to `width` pixels."""
     wide = width + 16  # rows a power of two apart would compete for the same lines of the cache
@@ -80,7 +80,7 @@ def new_buffers(cols: int, rows: int, width: int) -> Any:
     )
 
 
-@compiled
+@part
 def place(q: float, size: int, taps: int, first: int) -> tuple[int, float, int]:
     """Return the first tap, the fraction and the kind of a position along one axis."""
     kind = INSIDE
@@ -98,7 +98,7 @@ def place(q: float, size: int, taps: int, first: int) -> tuple[int, float, int]:
     return i, f, kind
 
 
-@compiled
+@part
 def ends(m: Any, y: float, x0: int, n: int, nx: int, ny: int) -> tuple[int, int]:
     """Return the pixels of a tile between which all those inside the input lie."""
     last = float(x0 + n - 1)
@@ -118,7 +118,7 @@ def ends(m: Any, y: float, x0: int, n: int, nx: int, ny: int) -> tuple[int, int]
     return start, stop
 
 
-@compiled
+@part
 def run_end(
     m: Any, y: float, x0: int, t: int, stop: int, nx: int, ny: int, tx: int, ty: int, ix: int,
     iy: int,
@@ -143,7 +143,7 @@ def run_end(
     return low + 1
 
 
-@compiled
+@part
 def clear(start: int, stop: int, od: Any, ov: Any, om: Any, oo: Any) -> None:
     """Mark the pixels from `start` to `stop` as outside the input."""
     for t in range(start, stop):
@@ -155,7 +155,7 @@ def clear(start: int, stop: int, od: Any, ov: Any, om: Any, oo: Any) -> None:
         oo[t] = 0
 
 
-@compiled
+@part
 def evaluate(table: Any, noise: Any, f: Any, n: int, w: Any, v: Any, work: Any) -> None:
     """Fill weights `w` and variance weights `v`, both (taps, n), at the n fractions `f`."""
     taps, order = table.shape
@@ -188,7 +188,7 @@ def evaluate(table: Any, noise: Any, f: Any, n: int, w: Any, v: Any, work: Any) 
                 v[k, t] = gain * w[k, t]
 
 
-@compiled
+@part
 def _series(table: Any, f: float, c: Any) -> None:
     """Fill `c` (taps, 4) with the first terms of each row of `table` about `f`."""
     taps, order = table.shape
@@ -202,7 +202,7 @@ def _series(table: Any, f: float, c: Any) -> None:
         c[k, 0], c[k, 1], c[k, 2], c[k, 3] = c0, c1, c2, c3
 
 
-@compiled
+@part
 def _weights(
     table: Any, noise: Any, f: float, slope: float, n: int, w: Any, v: Any, far: Any, work: Any,
     c: Any, away: Any,
@@ -229,7 +229,7 @@ def _weights(
             vk[t] = value * value
 
 
-@compiled
+@part
 def _sums(
     src: Any, y: int, x: int, wx: Any, wy: Any, part: Any, row: Any, start: int, n: int
 ) -> None:  # fmt: skip
@@ -252,7 +252,7 @@ def _sums(
             total[t] += w[t] * part[t]
 
 
-@compiled
+@part
 def _cubic_sums(
     src: Any, y: int, x: int, wx: Any, at: int, wy: Any, row: Any, start: int, n: int
 ) -> None:  # fmt: skip
@@ -271,7 +271,7 @@ def _cubic_sums(
                 total[t] += w[t] * (((w0 * a[t] + w1 * b[t]) + w2 * c[t]) + w3 * d[t])
 
 
-@compiled
+@part
 def fill_run(
     data: Any, var: Any, y: int, x: int, tx: Any, noise_x: Any, ty: Any, noise_y: Any,
     fx: float, fy: float, slope_x: float, slope_y: float, wx: Any, vx: Any, wy: Any, vy: Any,
@@ -300,7 +300,7 @@ def fill_run(
         _sums(var, y, x, vx, vy, part, ov, start, n)
 
 
-@compiled
+@part
 def _flagged(src: Any, y: int, x: int, rows: int, size: int) -> int:
     """Return the OR of a block of taps."""
     found = np.uint16(0)
@@ -317,7 +317,7 @@ def _flagged(src: Any, y: int, x: int, rows: int, size: int) -> int:
     return int(np.int64(found))
 
 
-@compiled
+@part
 def _gather(src: Any, y: int, x: int, rows: int, cols: int, some: Any, each: Any, n: int) -> int:
     """OR and AND of the taps of the n pixels of a run.
 
@@ -356,7 +356,7 @@ def _gather(src: Any, y: int, x: int, rows: int, cols: int, some: Any, each: Any
     return -1
 
 
-@compiled
+@part
 def flag_run(
     mask: Any, exclude: int, x: int, y: int, cols: int, rows: int, some: Any, each: Any,
     jobs: Any, od: Any, ov: Any, om: Any, start: int, n: int,
@@ -389,7 +389,7 @@ def flag_run(
     return left
 
 
-@compiled
+@part
 def object_run(
     obj: Any, x: int, y: int, cols: int, rows: int, some: Any, each: Any, jobs: Any, oo: Any,
     start: int, n: int,

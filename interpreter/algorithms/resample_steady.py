@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from f2yaml.interpreter.algorithms.jit import kernel as compiled
+from f2yaml.interpreter.algorithms.jit import part
 from f2yaml.interpreter.algorithms.resample_runs import VALUES, evaluate
 
 __all__ = ["fill_steady", "is_steady"]
@@ -71,7 +72,7 @@ def is_steady(m: Any, along_x: Any, along_y: Any, nx_out: int) -> bool:
     return bool(abs(m[0, 1]) <= _TURN and abs(m[1, 0]) <= min(_TURN, 1.0 / nx_out))
 
 
-@compiled
+@part
 def _inside(m: Any, y: float, nx_out: int, nx: int, ny: int, ix: int, iy: int) -> tuple[int, int]:
     """Return the columns of an output row all taps of which lie inside, less a margin.
 
@@ -91,7 +92,7 @@ def _inside(m: Any, y: float, nx_out: int, nx: int, ny: int, ix: int, iy: int) -
     return start, stop
 
 
-@compiled
+@part
 def _segment(
     along: float, offset: float, start: int, width: int, nx: int, ix: int
 ) -> tuple[int, float, int, int]:
@@ -103,7 +104,7 @@ def _segment(
     return first, q - base, max(start, -first), min(start + _SEGMENT, width, nx - 3 - first)
 
 
-@compiled
+@part
 def _whole(m: Any, table: Any, j: int) -> float:
     """Return the sum of absolute weights along x, as `_across` takes them for row `j`."""
     q = m[0, 1] / m[1, 1] * (j - m[1, 2]) + m[0, 2]
@@ -114,7 +115,7 @@ def _whole(m: Any, table: Any, j: int) -> float:
     return total
 
 
-@compiled
+@part
 def _across(
     data: Any, var: Any, mask: Any, m: Any, table: Any, ix: int, j: int, slot: int, c: Any, v: Any,
     b: _Rolling,
@@ -146,14 +147,14 @@ def _across(
             _bits(mask[j][at : at + n + 3], n, b.some[slot][lo:hi], b.every[slot][lo:hi])
 
 
-@compiled
+@part
 def _taps(line: Any, c: Any, n: int, out: Any) -> None:
     w0, w1, w2, w3 = c[0], c[1], c[2], c[3]
     for t in range(n):
         out[t] = ((w0 * line[t] + w1 * line[t + 1]) + w2 * line[t + 2]) + w3 * line[t + 3]
 
 
-@compiled
+@part
 def _bits(line: Any, n: int, some: Any, every: Any) -> None:
     for t in range(n):
         some[t] = (line[t] | line[t + 1]) | (line[t + 2] | line[t + 3])
@@ -161,7 +162,7 @@ def _bits(line: Any, n: int, some: Any, every: Any) -> None:
         every[t] = (line[t] & line[t + 1]) & (line[t + 2] & line[t + 3])
 
 
-@compiled
+@part
 def _down(rows: Any, slots: Any, w: Any, start: int, stop: int, out: Any) -> None:
     """Sum four rows, each with its own weights."""
     n = stop - start
@@ -174,7 +175,7 @@ def _down(rows: Any, slots: Any, w: Any, start: int, stop: int, out: Any) -> Non
         total[t] = (p[t] * a[t] + q[t] * b[t]) + (r[t] * c[t] + s[t] * d[t])
 
 
-@compiled
+@part
 def _good_across(
     data: Any, var: Any, mask: Any, exclude: int, m: Any, table: Any, ix: int, j: int, slot: int,
     line: Any, c: Any, b: _Rolling,
@@ -213,7 +214,7 @@ def _good_across(
             _taps(line[lo + first : hi + first + 3], c, n, b.sums[kind, slot][lo:hi])
 
 
-@compiled
+@part
 def _mend(
     b: _Rolling, slots: Any, w: Any, v: Any, size: Any, whole_x: float, start: int, stop: int,
     exclude: int, threshold: float, factor: float, some: Any, sums: Any, state: Any, jobs: Any,
@@ -272,7 +273,7 @@ def _mend(
     return left
 
 
-@compiled
+@part
 def _flags_down(
     b: _Rolling, slots: Any, start: int, stop: int, exclude: int, some: Any, jobs: Any,
     od: Any, ov: Any, om: Any,
@@ -320,7 +321,7 @@ def _flags_down(
     return int(mixed)
 
 
-@compiled
+@part
 def fill_steady(
     data: Any, var: Any, mask: Any, exclude: int, threshold: float, factor: float, m: Any, y0: int,
     along_x: Any, along_y: Any, out_data: Any, out_var: Any, out_mask: Any, todo: Any, filled: Any,
@@ -417,7 +418,7 @@ def fill_steady(
     return left
 
 
-@compiled
+@part
 def _fractions(m: Any, y: float, width: int, f: Any, turns: Any, bases: Any) -> int:
     """Fill the fractions along y of the columns of a row.
 

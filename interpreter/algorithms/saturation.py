@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from f2yaml.interpreter.algorithms.jit import kernel
+from f2yaml.interpreter.algorithms.jit import kernel, part
 from f2yaml.interpreter.dq import NOT_SIGNAL
 
 #: Larger holes are not cores of stars.
@@ -90,7 +90,7 @@ def _fill_holes(raw, bits, nonlinear, saturation, out):  # type: ignore[no-untyp
                 out[j, i] = raw[j, i] < nonlinear
 
 
-@kernel
+@part
 def _flood(raw, bits, saturation, y, x, seen, queue):  # type: ignore[no-untyped-def]
     """Fill the region of (y, x); return its size if it is a hole, else 0.
 

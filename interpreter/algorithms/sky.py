@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from f2yaml.interpreter.algorithms import pixel, tiles
 from f2yaml.interpreter.algorithms.combine import Combined, combine
-from f2yaml.interpreter.algorithms.jit import kernel
+from f2yaml.interpreter.algorithms.jit import kernel, part
 from f2yaml.interpreter.algorithms.networks import TILE, median_pairs, middle
 from f2yaml.interpreter.algorithms.pixel import Samples
 from f2yaml.interpreter.algorithms.rejection import Rejection, rules_of
@@ -265,7 +265,7 @@ def _networks(sizes: npt.NDArray[np.int64]) -> _Networks:
     return _Networks(np.concatenate(parts), start.astype(np.int64))
 
 
-@kernel
+@part
 def _load_worse(s, index, k, n, p, o, m, block, spare, best):  # type: ignore[no-untyped-def]
     """Load into the first rows of `spare` the least bad class of the neighbours of one target."""
     best[:m] = pixel.CLASSES
@@ -294,7 +294,7 @@ def _load_worse(s, index, k, n, p, o, m, block, spare, best):  # type: ignore[no
             flags[t] = bits[t]
 
 
-@kernel
+@part
 def _near(source, index, k, o, m, rule, centre, kept):  # type: ignore[no-untyped-def]
     """Copy the samples near `centre` to the first rows of `kept`."""
     ls, hs, none = rule.lsigma, rule.hsigma, np.float32(0)
@@ -310,7 +310,7 @@ def _near(source, index, k, o, m, rule, centre, kept):  # type: ignore[no-untype
             v_out[t] = v if keep else none
 
 
-@kernel
+@part
 def _restore(source, index, k, o, m, used, kept):  # type: ignore[no-untyped-def]
     """Take all samples of the pixels that have none left."""
     for t in range(m):
@@ -320,7 +320,7 @@ def _restore(source, index, k, o, m, used, kept):  # type: ignore[no-untyped-def
                 kept.variance[q, t] = source.variance[index[q], o + t]
 
 
-@kernel
+@part
 def _mean(kept, straight, m, used, total, value, spread):  # type: ignore[no-untyped-def]
     tiles.sum_rows(kept.values, straight, 0, m, total)
     for t in range(m):
@@ -331,7 +331,7 @@ def _mean(kept, straight, m, used, total, value, spread):  # type: ignore[no-unt
         spread[t] = total[t] / (c * c)
 
 
-@kernel
+@part
 def _line(kept, k, away, m, used, sums, value, spread):  # type: ignore[no-untyped-def]
     """Replace the mean by the line in time at time 0, where it is worth it."""
     s1, s2, x0, x1, v0, v1, v2 = sums
@@ -365,7 +365,7 @@ def _line(kept, k, away, m, used, sums, value, spread):  # type: ignore[no-untyp
             spread[t] = (r * r * v0[t] - 2.0 * p * r * v1[t] + p * p * v2[t]) / (det * det)
 
 
-@kernel
+@part
 def _lines(  # type: ignore[no-untyped-def]
     source, index, k, o, m, rule, pairs, count, away, straight, some, kept, b, value, spread, bits
 ):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from f2yaml.interpreter.algorithms import pixel
-from f2yaml.interpreter.algorithms.jit import kernel
+from f2yaml.interpreter.algorithms.jit import part
 
 NAN32 = np.float32(np.nan)
 ZERO32 = np.float32(0)
@@ -13,7 +13,7 @@ CLASSES = np.int32(pixel.CLASSES)
 FEW = 12
 
 
-@kernel
+@part
 def adopt(s, core, c, p, o, m, block, counts, best):  # type: ignore[no-untyped-def]
     """Use the least bad class of samples where `counts` says that there is no good one.
 
@@ -36,7 +36,7 @@ def adopt(s, core, c, p, o, m, block, counts, best):  # type: ignore[no-untyped-
     return adopted
 
 
-@kernel
+@part
 def _adopt_one(s, core, c, p, o, t, block, best):  # type: ignore[no-untyped-def]
     least = CLASSES
     for q in range(c):
@@ -55,7 +55,7 @@ def _adopt_one(s, core, c, p, o, t, block, best):  # type: ignore[no-untyped-def
             block.variance[i, o + t] = factor * s.variance[i * s.variance_step + p + t]
 
 
-@kernel
+@part
 def _adopt_rows(s, core, c, p, o, m, block, best):  # type: ignore[no-untyped-def]
     for q in range(c):
         i = core[q]
@@ -85,7 +85,7 @@ def _adopt_rows(s, core, c, p, o, m, block, best):  # type: ignore[no-untyped-de
             variance[t] = factor * spread[t] if used else v
 
 
-@kernel
+@part
 def give_back(core, c, o, m, block, best):  # type: ignore[no-untyped-def]
     """Take the samples that `adopt` took into use out of it."""
     for q in range(c):

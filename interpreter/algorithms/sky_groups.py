@@ -23,7 +23,7 @@ from f2yaml.interpreter.algorithms import (
     sky_windows,
     tiles,
 )
-from f2yaml.interpreter.algorithms.jit import kernel
+from f2yaml.interpreter.algorithms.jit import kernel, part
 from f2yaml.interpreter.algorithms.median_noise import median_factor
 from f2yaml.interpreter.algorithms.networks import TILE, pruned_pairs, sorting_pairs
 from f2yaml.interpreter.algorithms.pixel import Rules, Samples
@@ -304,7 +304,7 @@ def _group_skies(  # type: ignore[no-untyped-def]
                 )  # fmt: skip
 
 
-@kernel
+@part
 def _tile(groups):  # type: ignore[no-untyped-def]
     """Return arrays for a tile, and its width: sorted windows have to stay in the cache."""
     rows, most, wide = np.int64(1), np.int64(1), np.int64(TILE)
@@ -319,7 +319,7 @@ def _tile(groups):  # type: ignore[no-untyped-def]
     return sky_tiles.new_tile(rows, most, groups.gaps.max()), wide
 
 
-@kernel
+@part
 def _targets(  # type: ignore[no-untyped-def]
     groups, g, rules, p, o, m, size, table, least, flagged, block, b, value, spread, bits
 ):
@@ -348,7 +348,7 @@ def _targets(  # type: ignore[no-untyped-def]
             sky_tiles.mark_alone(own, m, counts, counts, b.again, out, out_noise, out_bits)
 
 
-@kernel
+@part
 def _windows(  # type: ignore[no-untyped-def]
     s, groups, networks, rules, p, o, m, n, size, table, every, present, lists, block, b,
     value, spread, bits,
@@ -410,7 +410,7 @@ def _windows(  # type: ignore[no-untyped-def]
         sky_adopt.give_back(every, n, o, m, block, b.adopted)
 
 
-@kernel
+@part
 def _window(  # type: ignore[no-untyped-def]
     is_mean, flagged, centre, table, m, z, none, b, value, spread, bits
 ):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from f2yaml.interpreter.algorithms import pixel
-from f2yaml.interpreter.algorithms.jit import kernel
+from f2yaml.interpreter.algorithms.jit import part
 from f2yaml.interpreter.algorithms.sky_tiles import (
     INF32,
     INF64,
@@ -16,7 +16,7 @@ from f2yaml.interpreter.algorithms.sky_tiles import (
 )
 
 
-@kernel
+@part
 def _one(s, rules, index, k, n, p, flags, d, v, m, f):  # type: ignore[no-untyped-def]
     """Combine the samples of one pixel of one target; `flags` are its bits in all frames."""
     best = np.int32(pixel.CLASSES)
@@ -42,7 +42,7 @@ def _one(s, rules, index, k, n, p, flags, d, v, m, f):  # type: ignore[no-untype
     return x, w, np.uint16(bits)
 
 
-@kernel
+@part
 def _suspects(rules, core, c, o, t, block, b, found):  # type: ignore[no-untyped-def]
     """List the frames whose sample at a pixel may be an outlier for some target; return how many.
 
@@ -64,7 +64,7 @@ def _suspects(rules, core, c, o, t, block, b, found):  # type: ignore[no-untyped
     return count
 
 
-@kernel
+@part
 def _outlies(rules, j, groups, centre, found, suspects, x, v):  # type: ignore[no-untyped-def]
     """Return whether target `j` uses a sample that is an outlier.
 
@@ -83,7 +83,7 @@ def _outlies(rules, j, groups, centre, found, suspects, x, v):  # type: ignore[n
     return False
 
 
-@kernel
+@part
 def _clipped(rules, index, k, centre, x, v, one):  # type: ignore[no-untyped-def]
     """Fill `one` with the mean of the samples of `k` frames without outliers, and its variance.
 
@@ -103,7 +103,7 @@ def _clipped(rules, index, k, centre, x, v, one):  # type: ignore[no-untyped-def
     return left
 
 
-@kernel
+@part
 def mark_and_do(s, rules, n, groups, g, p, o, m, size, lists, block, b, value, spread, bits):  # type: ignore[no-untyped-def]
     """Find the pixels of a group that may have outliers, and do all marked pixels of it again."""
     if rules.reject != pixel.NONE:
@@ -120,7 +120,7 @@ def mark_and_do(s, rules, n, groups, g, p, o, m, size, lists, block, b, value, s
             _again(s, rules, n, groups, g, p, o, t, size, lists, block, b, value, spread, bits)
 
 
-@kernel
+@part
 def _again(s, rules, n, groups, g, p, o, t, size, lists, block, b, value, spread, bits):  # type: ignore[no-untyped-def]
     """Do one pixel of a tile again, for each target of a group."""
     d, v, flags, f, found, one = lists

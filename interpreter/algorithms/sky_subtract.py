@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from f2yaml.interpreter.algorithms.jit import kernel
+from f2yaml.interpreter.algorithms.jit import kernel, part
 from f2yaml.interpreter.algorithms.rows import Rows
 from f2yaml.interpreter.algorithms.surface import legendre_basis
 
@@ -134,7 +134,7 @@ def _surface(along, basis, level, data):  # type: ignore[no-untyped-def]
             row[t] -= level
 
 
-@kernel
+@part
 def _row(along, basis, total):  # type: ignore[no-untyped-def]
     total[:] = 0.0
     for k in range(along.size):

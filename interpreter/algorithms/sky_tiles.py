@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 from f2yaml.interpreter.algorithms import pixel, tiles
-from f2yaml.interpreter.algorithms.jit import kernel
+from f2yaml.interpreter.algorithms.jit import part
 from f2yaml.interpreter.algorithms.networks import TILE
 from f2yaml.interpreter.algorithms.sky_adopt import adopt
 from f2yaml.interpreter.dq import DQ, NOT_SIGNAL
@@ -76,7 +76,7 @@ class Tile(NamedTuple):
     adopted: Int32
 
 
-@kernel
+@part
 def load_block(s, objects, step, n, o, width, block):  # type: ignore[no-untyped-def]
     """Read the pixels o to o + width of every frame; samples on objects are not in use.
 
@@ -89,7 +89,7 @@ def load_block(s, objects, step, n, o, width, block):  # type: ignore[no-untyped
         _mask_objects(objects, step, n, o, width, block)
 
 
-@kernel
+@part
 def _mask_objects(objects, step, n, o, width, block):  # type: ignore[no-untyped-def]
     """Take the samples on objects out of use and give them the bit of a bad pixel."""
     for i in range(n):
@@ -114,7 +114,7 @@ def _mask_objects(objects, step, n, o, width, block):  # type: ignore[no-untyped
             flags[t] = b if source[t] == 0 else b | OBJECT
 
 
-@kernel
+@part
 def bits_present(flags, n, o, m, present):  # type: ignore[no-untyped-def]
     """Write the OR of the bits of the `m` pixels of each frame from `o` to `present`."""
     for i in range(n):
@@ -125,7 +125,7 @@ def bits_present(flags, n, o, m, present):  # type: ignore[no-untyped-def]
         present[i] = bits
 
 
-@kernel
+@part
 def new_tile(n, members, gaps):  # type: ignore[no-untyped-def]
     """Return a tile for up to `n` sorted frames, and `members` targets of a group of windows.
 
@@ -163,7 +163,7 @@ def new_tile(n, members, gaps):  # type: ignore[no-untyped-def]
     )
 
 
-@kernel
+@part
 def mark(rules, core, o, m, block, b):  # type: ignore[no-untyped-def]
     """Mark the pixels where a sample may be an outlier for some target.
 
@@ -186,7 +186,7 @@ def mark(rules, core, o, m, block, b):  # type: ignore[no-untyped-def]
         again[t] |= np.uint8(worse[t] > ZERO32)
 
 
-@kernel
+@part
 def _exceed(values, variance, below, above, down, up, m, worse):  # type: ignore[no-untyped-def]
     """Raise `worse` to what the square of a deviation, in units of its limit, has in excess."""
     for t in range(m):
@@ -197,7 +197,7 @@ def _exceed(values, variance, below, above, down, up, m, worse):  # type: ignore
         worse[t] = excess if excess > w else w
 
 
-@kernel
+@part
 def collect_bits(core, o, m, block, b):  # type: ignore[no-untyped-def]
     """Fill `once` with the OR of the bits of samples in use, `twice` with those of two or more.
 
@@ -219,7 +219,7 @@ def collect_bits(core, o, m, block, b):  # type: ignore[no-untyped-def]
             every[t] = e & f if x == x else e
 
 
-@kernel
+@part
 def survey(s, core, c, p, o, m, some, block, b):  # type: ignore[no-untyped-def]
     """Count the samples of some frames, sum their variances and collect their bits.
 
@@ -245,7 +245,7 @@ def survey(s, core, c, p, o, m, some, block, b):  # type: ignore[no-untyped-def]
     return adopted, least, flagged
 
 
-@kernel
+@part
 def prepare(s, core, c, pairs, rules, p, o, m, some, block, b):  # type: ignore[no-untyped-def]
     """Fill the tile with what targets that share all frames of a core share; see `survey`."""
     adopted, least, flagged = survey(s, core, c, p, o, m, some, block, b)
@@ -262,7 +262,7 @@ def prepare(s, core, c, pairs, rules, p, o, m, some, block, b):  # type: ignore[
     return adopted, least, flagged
 
 
-@kernel
+@part
 def weigh(counts, table, m, whole, less):  # type: ignore[no-untyped-def]
     """Look up what the sums of `counts` samples are multiplied by, and those of one less."""
     for t in range(m):
@@ -272,7 +272,7 @@ def weigh(counts, table, m, whole, less):  # type: ignore[no-untyped-def]
 
 
 # What runs for each target takes arrays: a tuple of them costs as much as some of these loops.
-@kernel
+@part
 def means(own, m, total, whole, less, value):  # type: ignore[no-untyped-def]
     """Write the means without the samples of `own`; the weights are one over the number."""
     for t in range(m):
@@ -281,7 +281,7 @@ def means(own, m, total, whole, less, value):  # type: ignore[no-untyped-def]
         value[t] = (total[t] - np.float64(x if has else ZERO32)) * (v if has else w)
 
 
-@kernel
+@part
 def mean_noise(own, noise, m, every, whole, less, spread):  # type: ignore[no-untyped-def]
     """Write the variance of means without the samples of `own`; weights as for `means`."""
     for t in range(m):
@@ -290,7 +290,7 @@ def mean_noise(own, noise, m, every, whole, less, spread):  # type: ignore[no-un
         spread[t] = (every[t] - np.float64(noise[t])) * (r * r)
 
 
-@kernel
+@part
 def without(x, below, centre, above, count, even):  # type: ignore[no-untyped-def]
     """Return the median of `count` samples without `x`, one of them, or with all if `x` is NaN.
 
@@ -311,14 +311,14 @@ def without(x, below, centre, above, count, even):  # type: ignore[no-untyped-de
     return single if odd != has else pair
 
 
-@kernel
+@part
 def medians(own, m, even, counts, below, centre, above, value):  # type: ignore[no-untyped-def]
     """Write the medians of the core without the samples of `own`."""
     for t in range(m):
         value[t] = without(own[t], below[t], centre[t], above[t], counts[t], even)
 
 
-@kernel
+@part
 def median_noise(own, noise, m, every, whole, less, spread):  # type: ignore[no-untyped-def]
     """Write the variance of medians without the samples of `own`.
 
@@ -329,7 +329,7 @@ def median_noise(own, noise, m, every, whole, less, spread):  # type: ignore[no-
         spread[t] = (every[t] - np.float64(noise[t])) * (v if x == x else w)
 
 
-@kernel
+@part
 def others_bits(own, flags, m, once, twice, bits):  # type: ignore[no-untyped-def]
     """Write the bits of the samples in use without those of `own`."""
     for t in range(m):
@@ -338,7 +338,7 @@ def others_bits(own, flags, m, once, twice, bits):  # type: ignore[no-untyped-de
         bits[t] = twice[t] | (once[t] & ~f)
 
 
-@kernel
+@part
 def common_bits(m, once, every, again, bits):  # type: ignore[no-untyped-def]
     """Write the bits of all samples; mark the pixels where some samples do not have them."""
     for t in range(m):
@@ -347,7 +347,7 @@ def common_bits(m, once, every, again, bits):  # type: ignore[no-untyped-def]
         again[t] |= once[t] != (once[t] & every[t])
 
 
-@kernel
+@part
 def mark_alone(own, m, counts, every, again, value, spread, bits):  # type: ignore[no-untyped-def]
     """Mark pixels that have no other sample than that of `own`; flag those without any.
 

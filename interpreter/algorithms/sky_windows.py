@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import numpy as np
 from f2yaml.interpreter.algorithms import tiles
-from f2yaml.interpreter.algorithms.jit import kernel
+from f2yaml.interpreter.algorithms.jit import part
 from f2yaml.interpreter.algorithms.networks import exchange
 from f2yaml.interpreter.algorithms.sky_tiles import HALF32, INF32, ZERO32
 
 
-@kernel
+@part
 def begin(index, mean, o, m, block, b):  # type: ignore[no-untyped-def]
     """Count and sum the samples of some frames, padded with the dummy to a multiple of four."""
     tiles.count_rows(block.values, index, o, m, b.left)
@@ -23,7 +23,7 @@ def begin(index, mean, o, m, block, b):  # type: ignore[no-untyped-def]
         tiles.sum_rows(block.values, index, o, m, b.rest)
 
 
-@kernel
+@part
 def sort(index, k, pairs, o, m, block, work):  # type: ignore[no-untyped-def]
     """Sort the samples of `k` frames with the network `pairs`; the rows after them are +inf."""
     tiles.sort_up(block.values, index, k, o, m, pairs, work)
@@ -31,7 +31,7 @@ def sort(index, k, pairs, o, m, block, work):  # type: ignore[no-untyped-def]
         work[q, :m] = INF32
 
 
-@kernel
+@part
 def change(old, new, mean, o, m, block, b):  # type: ignore[no-untyped-def]
     """Take the frame `old` out of number and sums, and put `new` in; either may be the dummy."""
     x, y = block.values[old, o : o + m], block.values[new, o : o + m]
@@ -42,14 +42,14 @@ def change(old, new, mean, o, m, block, b):  # type: ignore[no-untyped-def]
 
 
 # Loops of their own: LLVM does not vectorise them inside of others.
-@kernel
+@part
 def _count(old, new, m, left):  # type: ignore[no-untyped-def]
     for t in range(m):
         x, y = old[t], new[t]
         left[t] += np.int32(np.int32(y == y) - np.int32(x == x))
 
 
-@kernel
+@part
 def _add(old, new, m, total):  # type: ignore[no-untyped-def]
     for t in range(m):
         x, y = old[t], new[t]
@@ -58,7 +58,7 @@ def _add(old, new, m, total):  # type: ignore[no-untyped-def]
         total[t] += np.float64(y) - np.float64(x)
 
 
-@kernel
+@part
 def replace(old, new, rows, o, m, block, b):  # type: ignore[no-untyped-def]
     """Take the samples of `old` out of the first `rows` sorted rows, and put those of `new` in.
 
@@ -80,7 +80,7 @@ def replace(old, new, rows, o, m, block, b):  # type: ignore[no-untyped-def]
         _shift_two(work[r], work[r + 1], work[r + 1], out, come, last, m)
 
 
-@kernel
+@part
 def _shift_two(first, second, third, out, come, last, m):  # type: ignore[no-untyped-def]
     """Move two sorted rows up past what goes out, and down past what comes in.
 
@@ -98,7 +98,7 @@ def _shift_two(first, second, third, out, come, last, m):  # type: ignore[no-unt
         second[t] = y if y < after else after
 
 
-@kernel
+@part
 def leave_out(frames, mean, o, m, block, b):  # type: ignore[no-untyped-def]
     """Fill `used`, `sum` and `sum_noise` with those of the window without pairs of `frames`."""
     used, total, noise = b.used, b.sum, b.sum_noise
@@ -118,14 +118,14 @@ def leave_out(frames, mean, o, m, block, b):  # type: ignore[no-untyped-def]
             _subtract(x, y, m, total)
 
 
-@kernel
+@part
 def _discount(first, second, m, used):  # type: ignore[no-untyped-def]
     for t in range(m):
         x, y = first[t], second[t]
         used[t] -= np.int32(np.int32(x == x) + np.int32(y == y))
 
 
-@kernel
+@part
 def _subtract(first, second, m, total):  # type: ignore[no-untyped-def]
     for t in range(m):
         x, y = first[t], second[t]
@@ -134,7 +134,7 @@ def _subtract(first, second, m, total):  # type: ignore[no-untyped-def]
         total[t] -= np.float64(x) + np.float64(y)
 
 
-@kernel
+@part
 def weigh(counts, table, m, whole):  # type: ignore[no-untyped-def]
     """Look up what sums of `counts` samples are multiplied by; return the least of the counts."""
     for t in range(m):
@@ -145,7 +145,7 @@ def weigh(counts, table, m, whole):  # type: ignore[no-untyped-def]
     return least
 
 
-@kernel
+@part
 def scale(total, weight, twice, m, out):  # type: ignore[no-untyped-def]
     """Write sums times their weights, or times the squares of these."""
     if twice:
@@ -156,7 +156,7 @@ def scale(total, weight, twice, m, out):  # type: ignore[no-untyped-def]
             out[t] = total[t] * weight[t]
 
 
-@kernel
+@part
 def medians(frames, k, pairs, o, m, block, b, value):  # type: ignore[no-untyped-def]
     """Write the medians of the window without the samples of the first `k` of `frames`.
 
@@ -198,7 +198,7 @@ def medians(frames, k, pairs, o, m, block, b, value):  # type: ignore[no-untyped
         value[t] = y if used[t] % 2 == 1 else pair
 
 
-@kernel
+@part
 def _ranked(work, rank, extras, k, m, found):  # type: ignore[no-untyped-def]
     row = work[rank]
     for t in range(m):
@@ -210,7 +210,7 @@ def _ranked(work, rank, extras, k, m, found):  # type: ignore[no-untyped-def]
             found[t] = z if x <= y else y
 
 
-@kernel
+@part
 def enclose(value, m, below, above):  # type: ignore[no-untyped-def]
     """Widen `below` and `above` to the medians `value`."""
     for t in range(m):

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from f2yaml.interpreter.algorithms.jit import kernel
+from f2yaml.interpreter.algorithms.jit import kernel, part
 from f2yaml.interpreter.algorithms.regions import median
 
 Float32 = npt.NDArray[np.float32]
@@ -349,7 +349,7 @@ def _pulls(data, variance, mask, box, out):  # type: ignore[no-untyped-def]
     return n
 
 
-@kernel
+@part
 def _noise(variance, mask, out):  # type: ignore[no-untyped-def]
     """Copy the variances of good pixels; others have an infinite one."""
     for t in range(out.size):
@@ -357,7 +357,7 @@ def _noise(variance, mask, out):  # type: ignore[no-untyped-def]
         out[t] = w if mask[t] == 0 else INF
 
 
-@kernel
+@part
 def _bright(limit, data, noise, out):  # type: ignore[no-untyped-def]
     """Set `out` to 1 where pixels have a square above `limit` variances, else 0."""
     for t in range(data.size):
@@ -365,7 +365,7 @@ def _bright(limit, data, noise, out):  # type: ignore[no-untyped-def]
         out[t] = (x > NONE) & (x * x > limit * noise[t])
 
 
-@kernel
+@part
 def _paint(words, bright, y, widths, out):  # type: ignore[no-untyped-def]
     """Set the rows of `out` around row `y`, which may lie outside, near the pixels of `bright`."""
     nx, reach = out.shape[1], widths.size - 1
@@ -387,7 +387,7 @@ def _paint(words, bright, y, widths, out):  # type: ignore[no-untyped-def]
                 part[t] = 1
 
 
-@kernel
+@part
 def _limits(noise, over, hidden):  # type: ignore[no-untyped-def]
     """Turn variances into the squares of the largest deviations; negative: not used.
 
@@ -403,7 +403,7 @@ def _limits(noise, over, hidden):  # type: ignore[no-untyped-def]
         noise[t] = BAD if covers else w
 
 
-@kernel
+@part
 def _deviations(row, limit, centre, part, count):  # type: ignore[no-untyped-def]
     for t in range(centre.size):
         d = row[t] - centre[t]

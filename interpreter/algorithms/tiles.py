@@ -13,7 +13,7 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 import numpy.typing as npt
 from f2yaml.interpreter.algorithms import pixel
-from f2yaml.interpreter.algorithms.jit import kernel
+from f2yaml.interpreter.algorithms.jit import part
 from f2yaml.interpreter.algorithms.networks import INF32, exchange
 from f2yaml.interpreter.dq import NOT_SIGNAL
 
@@ -32,7 +32,7 @@ class Block(NamedTuple):
     flags: npt.NDArray[np.uint16]
 
 
-@kernel
+@part
 def new_block(n, width):  # type: ignore[no-untyped-def]
     """Return an empty block for runs of up to `width` pixels."""
     # Rows a power of two apart would compete for the same lines of the cache.
@@ -75,7 +75,7 @@ def index_rows(rows: npt.ArrayLike, dummy: int) -> npt.NDArray[np.int32]:
     return np.append(index, np.full(-len(index) % 4, dummy, np.int32))
 
 
-@kernel
+@part
 def load_rows(s, n, o, width, block):  # type: ignore[no-untyped-def]
     """Read the pixels o to o + width of every frame, in runs long enough to stream.
 
@@ -104,7 +104,7 @@ def load_rows(s, n, o, width, block):  # type: ignore[no-untyped-def]
                 variance[t] = v if x == x else ZERO32
 
 
-@kernel
+@part
 def load_worse(s, n, p, o, m, best, block):  # type: ignore[no-untyped-def]
     """Load a tile again where a pixel has no good sample: use the least bad class.
 
@@ -136,7 +136,7 @@ def load_worse(s, n, p, o, m, best, block):  # type: ignore[no-untyped-def]
                 variance[t] = v if x == x else ZERO32
 
 
-@kernel
+@part
 def count_rows(values, index, o, m, count):  # type: ignore[no-untyped-def]
     """Count the samples in use of `m` pixels from `o` on; return the smallest count."""
     for t in range(m):
@@ -154,7 +154,7 @@ def count_rows(values, index, o, m, count):  # type: ignore[no-untyped-def]
     return least
 
 
-@kernel
+@part
 def sum_rows(values, index, o, m, total):  # type: ignore[no-untyped-def]
     """Sum rows in double precision; NaN counts as 0."""
     for t in range(m):
@@ -171,7 +171,7 @@ def sum_rows(values, index, o, m, total):  # type: ignore[no-untyped-def]
             total[t] += (np.float64(w) + np.float64(x)) + (np.float64(y) + np.float64(z))
 
 
-@kernel
+@part
 def or_rows(flags, index, o, m, total):  # type: ignore[no-untyped-def]
     """OR the bits of all rows into `total`, and return the OR of those of all pixels."""
     for t in range(m):
@@ -187,7 +187,7 @@ def or_rows(flags, index, o, m, total):  # type: ignore[no-untyped-def]
     return present
 
 
-@kernel
+@part
 def or_used_rows(values, flags, index, o, m, total):  # type: ignore[no-untyped-def]
     """OR the bits of the samples in use into `total`."""
     for t in range(m):
@@ -200,7 +200,7 @@ def or_used_rows(values, flags, index, o, m, total):  # type: ignore[no-untyped-
             total[t] |= b if x == x else NO_BITS
 
 
-@kernel
+@part
 def sort_middle(values, index, k, o, m, pairs, side, work):  # type: ignore[no-untyped-def]
     """Sort `k` rows so that `networks.middle` finds the median of the samples in use.
 
@@ -220,7 +220,7 @@ def sort_middle(values, index, k, o, m, pairs, side, work):  # type: ignore[no-u
     exchange(work, pairs, m)
 
 
-@kernel
+@part
 def sort_up(values, index, k, o, m, pairs, work):  # type: ignore[no-untyped-def]
     """Sort `k` rows with the samples not in use at the end."""
     for q in range(k):

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from f2yaml.interpreter.algorithms import pixel
 from f2yaml.interpreter.algorithms.combine import Combined
-from f2yaml.interpreter.algorithms.jit import kernel
+from f2yaml.interpreter.algorithms.jit import kernel, part
 from f2yaml.interpreter.algorithms.rejection import Clipping, rules_of
 from f2yaml.interpreter.dq import DQ
 
@@ -89,7 +89,7 @@ def weighted_mean(
     return out
 
 
-@kernel
+@part
 def _gather(data, variance, flags, weights, scale, zero, p, s):  # type: ignore[no-untyped-def]
     """Copy the samples of the least bad class of pixel `p`; return their number."""
     best = pixel.CLASSES
@@ -114,7 +114,7 @@ def _gather(data, variance, flags, weights, scale, zero, p, s):  # type: ignore[
     return count, broken
 
 
-@kernel
+@part
 def _sort(s, count):  # type: ignore[no-untyped-def]
     """Sort samples by value, then by the rest, so that the order of frames does not matter."""
     for k in range(1, count):
@@ -134,7 +134,7 @@ def _sort(s, count):  # type: ignore[no-untyped-def]
         s.value[q], s.variance[q], s.weight[q], s.bits[q], s.frame[q] = x, v, w, b, f
 
 
-@kernel
+@part
 def _mark(s, count, n, rules):  # type: ignore[no-untyped-def]
     """Mark the survivors of the rejection in `s.kept`; all, where none would survive."""
     low, high = 0, count
