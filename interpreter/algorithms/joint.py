@@ -27,8 +27,10 @@ __all__ = ["Joined", "Sources", "align_all"]
 Floats = NDArray[np.float64]
 Indices = NDArray[np.intp]
 
-#: Rounds of fits, and the change of a position (pixels) at which they end.
+#: Rounds of fits, and the change of a position (pixels) at which they end. After the first rounds
+#: it is settled which sources are clipped: some would come and go for ever.
 MAX_ROUNDS = 50
+CLIPPING_ROUNDS = 15
 SETTLED_PIX = 1e-4
 
 
@@ -211,25 +213,28 @@ def _settle(
     size = catalogue.x.size
     kept = {i: np.ones(names.size, bool) for i, names in stars.items()}
     fits: dict[int, Transform] = {}
-    for _ in range(MAX_ROUNDS):
+    for number in range(MAX_ROUNDS):
+        clip = number < CLIPPING_ROUNDS
         x, y, seen = _means(lists, maps, stars, kept, size)
         fits = {}
         for i in maps:
             names = stars[i]
-            use = np.flatnonzero(seen[names] > 1)  # a star of one list alone says nothing
+            # A star of one list alone says nothing.
+            use = np.flatnonzero((seen[names] > 1) & (kept[i] | clip))
             if use.size < search.wanted:
                 continue
             turn = use.size >= search.wanted + int(search.rotate) + int(search.scale)
             fit = fit_transform(
                 lists[i].x[use], lists[i].y[use], x[names[use]], y[names[use]],
                 _weights(lists[i])[use],
-                rotate=search.rotate and turn, scale=search.scale and turn,
+                rotate=search.rotate and turn, scale=search.scale and turn, clip=clip,
             )  # fmt: skip
             if fit.n < search.wanted:
                 continue
             fits[i] = fit
-            kept[i] = np.ones(names.size, bool)
-            kept[i][use] = fit.kept
+            if clip:
+                kept[i] = np.ones(names.size, bool)
+                kept[i][use] = fit.kept
         base = fits.get(anchor)
         if base is None and fits:
             anchor = next(iter(fits))

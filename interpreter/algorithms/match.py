@@ -243,6 +243,7 @@ def fit_transform(
     *,
     rotate: bool = False,
     scale: bool = False,
+    clip: bool = True,
 ) -> Transform:
     """Fit the transform of matched pairs by weighted least squares with clipping.
 
@@ -254,6 +255,8 @@ def fit_transform(
         Inverse variances of the difference along one axis; equal by default.
     rotate, scale : bool
         Fit a rotation, a magnification. A shift is always fitted.
+    clip : bool
+        Leave out pairs that do not fit; else all are kept.
 
     Returns
     -------
@@ -275,9 +278,9 @@ def fit_transform(
     kept = np.ones(xs.size, bool)
     parameters = 2 + int(rotate) + int(scale)
     affine = Affine(shift=(float(np.median(xr - xs)), float(np.median(yr - ys))))
-    if rotate or scale:
+    if rotate or scale or not clip:
         affine = _least_squares(xs, ys, xr, yr, w, rotate, scale)
-    for _ in range(20):
+    for _ in range(20 if clip else 0):
         u, v = affine.apply(xs, ys)
         chi = np.hypot(u - xr, v - yr) * np.sqrt(w)
         # The median distance of two unit Gaussian axes is sqrt(2 ln 2).

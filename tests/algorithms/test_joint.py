@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
+from f2yaml.interpreter.algorithms import joint
 from f2yaml.interpreter.algorithms.joint import Joined, Sources, align_all
 from f2yaml.interpreter.algorithms.match import align
 from numpy.testing import assert_allclose
@@ -135,6 +136,23 @@ def test_the_order_of_lists_matters_no_more_than_where_the_fits_settle() -> None
     there = np.empty_like(other)
     there[order] = other
     assert_allclose(there - there[0], plain, atol=1e-3)
+
+
+@pytest.mark.parametrize("seed", [7, 10, 12, 17])
+def test_sources_at_the_limit_of_clipping_do_not_come_and_go_for_ever(
+    seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each of these nights ends with two sets of sources that turn into each other."""
+    rng = np.random.default_rng(seed)
+    lists = []
+    for x, y, error in night(seed, 9)[0]:
+        off = (rng.random(x.size) < 0.05) * rng.normal(0, 1, (2, x.size))
+        lists.append(Sources(x + off[0], y + off[1], error))
+    settled = []
+    for rounds in (joint.MAX_ROUNDS, joint.MAX_ROUNDS + 1):
+        monkeypatch.setattr(joint, "MAX_ROUNDS", rounds)
+        settled.append(shifts_of(align_all(lists, **LIMITS)))
+    np.testing.assert_array_equal(*settled)
 
 
 def test_lists_that_cannot_be_tied_are_none_wherever_they_stand() -> None:

@@ -83,7 +83,7 @@ def test_every_bad_file_is_named_at_once(f2yaml: Program, tiny: Night, desk: Pat
         "slit.fits\n  what: it is a spectrum (tags F2 GEMINI LS",
         "mos.fits\n  what: it is a spectrum (tags F2 GEMINI MOS",
         "mask.fits\n  what: it is a mask design, not an exposure",
-        "cube.fits cannot be read as FITS: its data has axes (2, 64, 64), expected ny x nx",
+        "cube.fits is not laid out as an F2 frame: its data has axes (2, 64, 64), expected ny x nx",
         "pipe.fits is a pipe, socket or device",
     )
     assert done.stderr.count("  fix:  ") == len(bad) + len(kinds) + 2  # none is left out
