@@ -6,14 +6,15 @@ comment. A path with blanks stands alone on its line or in quotes.
 
 from __future__ import annotations
 
-import glob
 import os
 import shlex
 from collections.abc import Sequence
+from glob import has_magic
 from pathlib import Path
 from typing import TextIO
 
 from f2yaml.interpreter.homes import at_home
+from f2yaml.interpreter.patterns import Search, TooFar
 from f2yaml.schema.problems import Problem, RequestError
 
 _MAX_LIST_BYTES = 16 * 1024 * 1024
@@ -122,6 +123,7 @@ class _Expansion:
         self.problems: list[Problem] = []
         self.seen: dict[str, str] = {}
         self.lists = 0
+        self.search = Search()
 
     def fault(self, what: str, why: str, fix: str, where: str | None = None) -> None:
         self.problems.append(Problem(what, why, fix, where))
@@ -147,21 +149,30 @@ class _Expansion:
         if path is not None:
             self.keep(path, where)
             return
-        if not glob.has_magic(word):
+        if not has_magic(word):
             place = f"named in {where}" if where else "it is listed as input"
             self.problems.append(absent(word, place))
             return
         pattern = at_home(word)
-        matches = _matching(pattern)
-        if not matches and base is not None and not pattern.is_absolute():
-            matches = _matching(base / pattern)
+        try:
+            matches = self.search.matching(pattern)
+            if not matches and base is not None and not pattern.is_absolute():
+                matches = self.search.matching(base / pattern)
+        except TooFar:
+            self.fault(
+                f"{word} looks too far",
+                f"patterns may look at {self.search.most} names of files and folders altogether",
+                "begin it with the folder of the files, or name them in a list",
+                where or None,
+            )
+            return
         for match in matches:
             self.keep(match, where)
         if not matches:
             self.fault(f"no file matches {word}", "a pattern has to find files", "check it", where)
 
     def keep(self, path: Path, where: str) -> None:
-        if path.is_dir():
+        if os.path.isdir(path):  # noqa: PTH112 -- a path that may not be looked at is no folder
             self.fault(
                 f"{path} is a folder",
                 "files are wanted here",
@@ -169,7 +180,7 @@ class _Expansion:
                 where or None,
             )
             return
-        identity = os.path.realpath(path)
+        identity = _identity(path)
         place = f"in {where}" if where else "on the command line"
         if identity in self.seen and not self.duplicates:
             other = self.seen[identity]
@@ -190,7 +201,7 @@ class _Expansion:
             place = f"@{name} stands in {where}" if where else f"@{name} stands for a list of files"
             self.fault(f"list {name} does not exist", place, "check name and folder")
             return
-        identity = Path(os.path.realpath(path))
+        identity = Path(_identity(path))
         if identity in chain:
             names = " -> ".join(p.name for p in (*chain[chain.index(identity) :], identity))
             self.fault(f"list {path} includes itself", names, "take one of these inclusions out")
@@ -288,6 +299,14 @@ def _other_encoding(content: bytes) -> str | None:
     return None
 
 
+def _identity(path: Path) -> str:
+    """Return what a file is called without links; its own name where they may not be looked at."""
+    try:
+        return os.path.realpath(path)
+    except OSError:  # told when the file is read
+        return os.path.abspath(path)  # noqa: PTH100 -- Path has none that keeps links
+
+
 def _existing(path: Path, base: Path | None, *, base_first: bool = False) -> Path | None:
     """Return the path as it stands or relative to `base`, whichever exists first."""
     choices = [path] if base is None or path.is_absolute() else [path, base / path]
@@ -300,10 +319,3 @@ def _existing(path: Path, base: Path | None, *, base_first: bool = False) -> Pat
         except (OSError, ValueError):  # such as a name that is too long, or holds a null byte
             continue
     return None
-
-
-def _matching(pattern: Path) -> list[Path]:
-    if "\0" in str(pattern):
-        return []
-    # Path.glob takes no absolute pattern.
-    return [Path(match) for match in sorted(glob.glob(str(pattern), recursive=True))]  # noqa: PTH207
