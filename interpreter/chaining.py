@@ -8,10 +8,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from f2yaml.interpreter.checksums import Checksums
 from f2yaml.interpreter.engine import Engine
 from f2yaml.interpreter.errors import F2Error
 from f2yaml.interpreter.events import FileWritten
-from f2yaml.interpreter.fits import checksum, read_frame
+from f2yaml.interpreter.fits import read_frame
 from f2yaml.interpreter.frame import Frame, HistoryRow, ProvenanceRow
 from f2yaml.interpreter.headers import utc_now
 from f2yaml.interpreter.leftovers import Identity
@@ -27,9 +28,16 @@ Resource = Frame | Catalogue
 
 
 class Calibrations:
-    """Resources of a run, calibrations and catalogues: each file is read once."""
+    """Resources of a run, calibrations and catalogues: each file is read once.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    sums : Checksums
+        Of the files of the run.
+    """
+
+    def __init__(self, sums: Checksums | None = None) -> None:
+        self.sums = sums or Checksums()
         self._frames: dict[Path, Frame] = {}
         self._tables: dict[Path, Catalogue] = {}
 
@@ -45,7 +53,7 @@ class Calibrations:
             source = Unread(path, chosen)
             source.check()
             frame = read_frame(path)
-            self._frames[path] = replace(frame, pixels=Recent(frame.pixels), md5=checksum(path))
+            self._frames[path] = replace(frame, pixels=Recent(frame.pixels), md5=self.sums.of(path))
             source.check()
             require_sound(name, self._frames[path])
         return self._frames[path]
@@ -59,7 +67,7 @@ class Calibrations:
     def md5(self, path: Path) -> str:
         """Return the checksum of the file of a resource."""
         known = self._frames.get(path) or self._tables.get(path)
-        return known.md5 if known is not None else checksum(path)
+        return known.md5 if known is not None else self.sums.of(path)
 
     def of(self, step: CallStep, frame: Frame) -> dict[str, Resource]:
         """Return the resources of a step for one frame."""

@@ -112,6 +112,24 @@ def _heed_signals() -> None:
     hangup = getattr(signal, "SIGHUP", None)
     if hangup is not None and signal.getsignal(hangup) != signal.SIG_IGN:
         signal.signal(hangup, _terminated)
+    if sys.unraisablehook is sys.__unraisablehook__:
+        sys.unraisablehook = _lost
+
+
+def _lost(lost: sys.UnraisableHookArgs) -> None:
+    """Repeat a signal that came while Python let go of an object, which must not fail.
+
+    It would be printed there, and the run go on. A moment later, as this must not fail either.
+    """
+    if not issubclass(lost.exc_type, KeyboardInterrupt):
+        sys.__unraisablehook__(lost)
+        return
+    import _thread
+    import threading
+
+    again = threading.Timer(0.01, _thread.interrupt_main, (signal.SIGTERM,))
+    again.daemon = True
+    again.start()
 
 
 def _expand_homes(arguments: argparse.Namespace) -> None:

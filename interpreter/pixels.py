@@ -138,25 +138,34 @@ class FilePlane:
             The file is gone, or no longer what it was.
         """
         kind = np.dtype(self.dtype)
-        width = math.prod(self.shape[1:])
-        stored = np.empty((stop - start) * width, kind)
-        view = stored.view(np.uint8).data
-        about = still(_path(self.path), self.identity)
-        # Another file under this name is opened anew; the old one stays open while it is read.
-        file = _descriptor(self.path, about.st_dev, about.st_ino, about.st_mtime_ns)
-        done = 0
-        while done < len(view):
-            at = self.offset + start * width * kind.itemsize + done
-            count = os.preadv(file.number, [view[done:]], at)
-            if count == 0:
-                raise OSError(f"{self.path} ends before row {stop}")
-            done += count
+        stored = np.empty((stop - start) * math.prod(self.shape[1:]), kind)
+        self.read_stored(start, stored)
         if not kind.isnative:
             stored = stored.byteswap(inplace=True).view(kind.newbyteorder("="))
         if self.unsigned:
             stored = stored.view(np.uint16)
             stored ^= np.uint16(0x8000)
         return stored.reshape((stop - start, *self.shape[1:]))
+
+    def read_stored(self, start: int, out: Array) -> None:
+        """Fill a contiguous array with the bytes of rows from `start` on, as they stand.
+
+        Raises
+        ------
+        BadInput
+            The file is gone, or no longer what it was.
+        """
+        width = math.prod(self.shape[1:]) * np.dtype(self.dtype).itemsize
+        view = out.reshape(-1).view(np.uint8).data
+        about = still(_path(self.path), self.identity)
+        # Another file under this name is opened anew; the old one stays open while it is read.
+        file = _descriptor(self.path, about.st_dev, about.st_ino, about.st_mtime_ns)
+        done = 0
+        while done < len(view):
+            count = os.preadv(file.number, [view[done:]], self.offset + start * width + done)
+            if count == 0:
+                raise OSError(f"{self.path} ends before byte {self.offset + start * width + done}")
+            done += count
 
 
 class _Descriptor:
@@ -364,35 +373,6 @@ def mapped(base: Pixels, function: RowFunction, present: frozenset[str]) -> Chai
     source = base.base if isinstance(base, Chain) else base
     work = (*work, function) if joined is None else (joined,)
     return Chain(source, (*before, function), present, work)
-
-
-def rows_into(pixels: Pixels, start: int, stop: int, out: Planes) -> Planes:
-    """Return rows of a source, in the arrays of `out` where it has the planes.
-
-    Parameters
-    ----------
-    pixels : Pixels
-    start, stop : int
-    out : Planes
-        Arrays to fill, C-contiguous; those for planes that the source lacks stay as they are.
-    """
-    over: dict[str, Array | None] = {}
-    while isinstance(pixels, Overlay):
-        over = {n: None if p is None else p[start:stop] for n, p in pixels.planes.items()} | over
-        pixels = pixels.base
-    if isinstance(pixels, Chain):
-        made = pixels.into(start, stop, out)
-    else:
-        made = pixels.rows(start, stop)
-    made = made._replace(**over)  # type: ignore[arg-type]
-    filled: list[Array | None] = []
-    for plane, target in zip(made, out, strict=True):
-        if plane is None or target is None or plane is target:
-            filled.append(plane)
-        else:
-            target[:] = plane
-            filled.append(target)
-    return Planes(*filled)  # type: ignore[arg-type]
 
 
 BAND_ROWS = 32  # 32 x 2048 float32 is 256 KiB: the planes of a band fit in a second-level cache

@@ -23,7 +23,7 @@ from f2yaml.interpreter.events import (
     StepStarted,
     TableMade,
 )
-from f2yaml.interpreter.fits import checksum, read_frame
+from f2yaml.interpreter.fits import read_frame
 from f2yaml.interpreter.frame import Frame, ProvenanceRow
 from f2yaml.interpreter.headers import utc_now
 from f2yaml.interpreter.keeper import Keeper
@@ -199,7 +199,8 @@ class Execution(Course[Frame]):
         frame.pixels.check()
         opened = read_frame(path)
         if not opened.provenance:  # a raw frame, which the first step takes in
-            row = ProvenanceRow(utc_now(), path.name, checksum(path), step.primitive.name)
+            md5 = self.calibrations.sums.of(path)
+            row = ProvenanceRow(utc_now(), path.name, md5, step.primitive.name)
             opened = replace(opened, md5=row.md5, provenance=(row,))
         frame.pixels.check()
         opened = replace(opened, name=frame.name)
@@ -213,6 +214,9 @@ class Execution(Course[Frame]):
         self, chain: list[CallStep], frames: Sequence[Frame]
     ) -> Generator[Event, None, tuple[Frame, ...]]:
         """Run a chain of per-frame steps on every frame; returns the new stream."""
+        raw = [f.pixels.path for f in frames if isinstance(f.pixels, Unread) and "RAW" in f.tags]
+        if self.engine.jobs > 1:  # kernels are loaded meanwhile, and calibrations looked at
+            self.calibrations.sums.begin(path for path in raw if path not in self._opened)
         for frame in frames:  # read the calibrations once, before threads ask for them
             for step in chain:
                 self.calibrations.of(step, frame)
@@ -254,6 +258,7 @@ def execute(
             listener(event)
     finally:
         execution.keeper.close()
+        execution.calibrations.sums.close()
         engine.on_progress = None
         engine.close()
     return execution

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from f2yaml.interpreter.algorithms import (
         background,
         calibrate,
+        calibrate_stack,
         combine,
         coverage,
         defects,
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 __all__ = [
     "background",
     "calibrate",
+    "calibrate_stack",
     "combine",
     "coverage",
     "defects",

@@ -17,7 +17,7 @@ from f2yaml.interpreter.frame import Frame
 from f2yaml.interpreter.pixels import Array, Joinable, Planes, RowFunction
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from f2yaml.interpreter.algorithms.calibrate import Planes as CalPlanes
     from f2yaml.interpreter.algorithms.calibrate import Settings
@@ -54,14 +54,23 @@ class Flags:
     def known(self, start: int, stop: int) -> Array:
         """Return the bits of some rows that do not follow from their counts alone."""
         rows: Array = self.static[start:stop]
-        if not self.hidden.size:
+        if not self._within(start, stop).size:
             return rows
-        width = rows.shape[1]
-        first, last = np.searchsorted(self.hidden, (start * width, stop * width))
-        if first < last:
-            rows = rows.copy()
-            rows.reshape(-1)[self.hidden[first:last] - start * width] |= SATURATED
+        rows = rows.copy()
+        self.add_hidden(rows, start)
         return rows
+
+    def add_hidden(self, mask: Array, start: int) -> None:
+        """Set the bits of hidden saturation in a mask of the rows from `start` on."""
+        mask.reshape(-1)[self._within(start, start + len(mask))] |= SATURATED
+
+    def _within(self, start: int, stop: int) -> Array:
+        """Return the places of hidden saturation in some rows."""
+        if not self.hidden.size:
+            return self.hidden
+        width = self.static.shape[1]
+        first, last = np.searchsorted(self.hidden, (start * width, stop * width))
+        return self.hidden[first:last] - start * width  # type: ignore[no-any-return]
 
     def __call__(self, planes: Planes, start: int, stop: int) -> Planes:
         mask = algorithms.calibrate.level_flags(
@@ -220,6 +229,48 @@ class Calibration:
             planes.data, known, self._settings, given[0], given[1], filled, share
         )
         return Planes(out.data, out.variance, out.mask, shared=share)
+
+    def fill_stack(
+        self,
+        others: Sequence[RowFunction],
+        stored: Callable[[], Array],
+        start: int,
+        stop: int,
+        out: Planes,
+    ) -> bool:
+        """Fill stacked arrays for frames that share dark and flat; False if they do not.
+
+        Parameters
+        ----------
+        others : sequence of RowFunction
+            What is done to each of the frames, which starts with this.
+        stored : function
+            Returns the counts in the byte order of FITS files, uint32, shape (n, rows, nx).
+        out : Planes, shape (n, stop - start, nx)
+            As for `into`.
+        """
+        done = [other for other in others if isinstance(other, Calibration)]
+        kind = (id(self.dark), id(self.flat), id(self.flags.static))
+        if len(done) < len(others) or any(
+            (id(d.dark), id(d.flat), id(d.flags.static)) != kind for d in done
+        ):
+            return False
+        if out.variance is None or out.mask is None:
+            return False
+        if (out.shared is None) is not (self.dark is None and self.flat is None):
+            return False
+        algorithms.calibrate_stack.calibrate_stack(
+            stored(),
+            self.flags.static[start:stop],
+            [d._settings for d in done],
+            None if self.dark is None else complete(self.dark.pixels.rows(start, stop)),
+            None if self.flat is None else complete(self.flat.pixels.rows(start, stop)),
+            algorithms.calibrate.Planes(out.data, out.variance, out.mask),
+            out.shared,
+        )
+        for mask, d in zip(out.mask, done, strict=True):
+            d.flags.add_hidden(mask, start)
+        return True
 
     @cached_property
     def _settings(self) -> Settings:

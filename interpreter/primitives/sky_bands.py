@@ -17,8 +17,8 @@ from f2yaml.interpreter.pixels import (
     Overlay,
     Pixels,
     Planes,
-    rows_into,
 )
+from f2yaml.interpreter.stacks import stack_into
 
 _VARIANCE = PLANES.index("variance")
 
@@ -53,24 +53,33 @@ class Bands:
         shape = (len(self.skies), stop - start, self.skies[0].shape[1])
         made = [None if name is None else np.empty(shape, DTYPES[name]) for name in self._names]
         variance = None if made[_VARIANCE] is None else np.empty(shape, np.float32)
-        read: list[Planes] = []
-        for n, sky in enumerate(self.skies):
-            out = Planes(*(None if plane is None else plane[n] for plane in made))  # type: ignore[arg-type]
-            rows = rows_into(sky.pixels, start, stop, out)
-            read.append(rows)
+        out = Planes(*made)  # type: ignore[arg-type]
+        read = stack_into([sky.pixels for sky in self.skies], start, stop, out)
+        for n, rows in enumerate(read):
             for plane, target in zip(rows, out, strict=True):
                 if plane is None and target is not None:
-                    target[:] = 0
-            if variance is None or rows.variance is None:
-                continue
-            if self.alike[n] and rows.shared is not None:
-                algorithms.sky_subtract.own_variance(rows.variance, rows.shared, variance[n])
-            else:
-                variance[n] = rows.variance
+                    target[n] = 0
+        if variance is not None:
+            self._own_variance(read, out, variance)
         data, _, mask, objmask, *_ = made
         assert data is not None
         frames = [self._rows(n, read, start, stop) for n in range(len(self.frames))]
         return Planes(data, variance, mask, objmask), frames
+
+    def _own_variance(self, read: Sequence[Planes], stacked: Planes, out: Array) -> None:
+        """Fill `out` with the skies' own variances, those of `read`, rows of `stacked`."""
+        own = algorithms.sky_subtract.own_variance
+        if all(self.alike) and all(rows.shared is not None for rows in read):
+            assert stacked.variance is not None
+            assert stacked.shared is not None
+            own(stacked.variance, stacked.shared, out)
+            return
+        for n, rows in enumerate(read):
+            assert rows.variance is not None
+            if self.alike[n] and rows.shared is not None:
+                own(rows.variance, rows.shared, out[n])
+            else:
+                out[n] = rows.variance
 
     @cached_property
     def _names(self) -> tuple[str | None, ...]:

@@ -7,6 +7,7 @@ import resource
 import signal
 import sqlite3
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -126,6 +127,32 @@ def test_ctrl_c_while_f2yaml_starts(f2yaml: Program, tiny: Night, desk: Path) ->
         assert process.returncode == 130, err
         assert err == "interrupted; products already written are complete\n"
         assert names(desk) == []
+
+
+LETTING_GO = """
+import os, signal, time
+from f2yaml.interpreter import cli
+class Kept:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(5)
+def run(argv):
+    kept = Kept()
+    del kept
+    time.sleep(30)
+    print("went on")
+cli._main = run
+raise SystemExit(cli.main())
+"""
+
+
+def test_a_signal_while_python_lets_go_of_an_object_is_not_lost() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", LETTING_GO], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 130
+    assert done.stdout == ""
+    assert done.stderr == "interrupted; products already written are complete\n"
 
 
 def test_a_killed_run_leaves_no_half_product(f2yaml: Program, tiny: Night, desk: Path) -> None:

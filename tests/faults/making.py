@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+import numpy as np
+
 BLOCK, CARD = 2880, 80
 
 Make = Callable[[bytes], bytes]
@@ -119,6 +121,14 @@ def pixels(bitpix: int, width: int, bits: bytes) -> Make:
         return changed[: spans(changed)[1]] + bits * (128 * 128) + bytes(-size % BLOCK)
 
     return make
+
+
+def as_floats(content: bytes) -> bytes:
+    """Return the file with its counts in 32-bit floating point."""
+    changed = value("BITPIX", "-32", 1)(content)
+    start = spans(changed)[1]
+    counts = np.frombuffer(changed, ">i4", 128 * 128, start).astype(">f4").tobytes()
+    return changed[:start] + counts + changed[start + len(counts) :]
 
 
 def header(*cards: str) -> bytes:

@@ -232,7 +232,7 @@ def test_the_page_names_tests_that_are_there() -> None:
 
 def test_the_page_has_the_limits_of_the_program() -> None:
     from f2yaml.interpreter import fits as files
-    from f2yaml.interpreter import headerio, inputs
+    from f2yaml.interpreter import headerio, inputs, patterns
     from f2yaml.schema import expr_parser, flatten, reading, scenario, source
 
     page = (ROOT / "docs" / "security.md").read_text(encoding="utf-8").replace(" ", "")
@@ -251,6 +251,7 @@ def test_the_page_has_the_limits_of_the_program() -> None:
         inputs._MAX_LIST_BYTES >> 20,
         inputs._MAX_NESTING,
         inputs._MAX_LISTS,
+        patterns.MOST_NAMES,
         headerio._MAX_BLOCKS * headerio.BLOCK // headerio._CARD,
         headerio._MAX_EXTENSIONS,
     ):
