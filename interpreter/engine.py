@@ -138,7 +138,7 @@ class Engine:
         def done(item: S) -> R:
             return function(prepare(item))
 
-        if self.jobs == 1 or len(items) == 1:
+        if self.jobs == 1:
             for number, item in enumerate(items):
                 yield number, done(item)
             return

@@ -27,6 +27,7 @@ from f2yaml.interpreter.fits import read_frame
 from f2yaml.interpreter.frame import Frame, ProvenanceRow
 from f2yaml.interpreter.headers import utc_now
 from f2yaml.interpreter.keeper import Keeper
+from f2yaml.interpreter.memory import let_go
 from f2yaml.interpreter.pixels import OnDisk
 from f2yaml.interpreter.plan import CallStep, Course, PassStep, Plan, RequireStep
 from f2yaml.interpreter.products import Writer
@@ -83,6 +84,7 @@ class Execution(Course[Frame]):
                 self.forget(steps)
             if isinstance(step, CallStep):
                 yield from self.keeper.after(steps)
+                let_go()
         yield from self.writer.products(self.plan.outputs, self.streams, self.notes)
         self.keeper.end()
         yield RunFinished(time.monotonic() - begun)

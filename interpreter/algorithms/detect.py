@@ -124,7 +124,8 @@ def detect(
 
     Notes
     -----
-    Planes of 9 bytes a pixel are kept for the next image; `release_buffers` frees them.
+    Planes of 9 bytes a pixel are kept for the next image in the same thread, as long as it lives;
+    `release_buffers` frees them.
     """
     data = _plain(data, np.float32)
     bits = None if mask is None else _plain(mask, np.uint16)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from threading import Lock
+from threading import Lock, local
 from typing import Any, Final
 
 import numpy as np
@@ -57,27 +57,31 @@ class Buffers:
         return self._planes[name]
 
 
-_FREE: Final[list[Buffers]] = []
-_FREE_LOCK: Final = Lock()
+class _Kept(local):
+    """Buffers that a thread has used; they are gone when it ends."""
+
+    def __init__(self) -> None:
+        self.free: list[Buffers] = []
+
+
+_KEPT: Final = _Kept()
 
 
 def borrow(shape: Shape) -> Buffers:
-    """Return planes nobody uses. Those of other shapes are freed."""
-    with _FREE_LOCK:
-        _FREE[:] = [buffers for buffers in _FREE if buffers.shape == shape]
-        return _FREE.pop() if _FREE else Buffers(shape)
+    """Return planes that nobody uses; others that this thread keeps are freed."""
+    free = [buffers for buffers in _KEPT.free if buffers.shape == shape]
+    _KEPT.free = free
+    return free.pop() if free else Buffers(shape)
 
 
 def give_back(buffers: Buffers) -> None:
-    """Keep planes for the next image; ``segments`` must be zero."""
-    with _FREE_LOCK:
-        _FREE.append(buffers)
+    """Keep planes for the next image of this thread; ``segments`` must be zero."""
+    _KEPT.free.append(buffers)
 
 
 def release_buffers() -> None:
-    """Free the planes kept for the next image: as many sets as threads searched at a time."""
-    with _FREE_LOCK:
-        _FREE.clear()
+    """Free the planes that this thread keeps for its next image."""
+    _KEPT.free.clear()
 
 
 class Search:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+import threading
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -182,9 +184,23 @@ def test_kept_planes_change_nothing_and_can_be_freed() -> None:
     again = detect(*scene("stars"))
     assert first.catalog.tobytes() == again.catalog.tobytes()
     assert_array_equal(first.objmask, again.objmask)
-    assert len(search._FREE) == 1
+    assert len(search._KEPT.free) == 1
     release_buffers()
-    assert not search._FREE
+    assert not search._KEPT.free
+
+
+def test_kept_planes_are_gone_with_their_thread() -> None:
+    kept: list[weakref.ref[search.Buffers]] = []
+
+    def work() -> None:
+        detect(*scene("stars"))
+        kept.extend(weakref.ref(buffers) for buffers in search._KEPT.free)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert len(kept) == 1
+    assert kept[0]() is None
 
 
 def test_read_only_planes_and_pixels_without_variance() -> None:

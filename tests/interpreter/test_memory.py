@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import gc
 import threading
+from pathlib import Path
 
 import numpy as np
-from f2yaml.interpreter.memory import MANY, SMALL, Pool
+import pytest
+from f2yaml.interpreter import memory
+from f2yaml.interpreter.memory import MANY, SMALL, Pool, let_go
 
 WIDE = (SMALL // 4, 2)  # two megabytes of float32
 
@@ -75,3 +78,18 @@ def test_threads_may_borrow_at_once() -> None:
         thread.join()
     gc.collect()
     assert pool.lent == 0
+
+
+def resident() -> int:
+    """Return the bytes of this process that are in memory."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+
+
+@pytest.mark.skipif(memory._trim() is None, reason="another C library than that of GNU")
+def test_freed_memory_below_what_is_in_use_goes_back_to_the_system() -> None:
+    arrays = [np.ones(12_000) for _ in range(2000)]  # too small to be mapped one by one
+    del arrays[:-1]
+    before = resident()
+    let_go()
+    assert before - resident() > 96_000_000
+    assert arrays[0].sum() == 12_000
