@@ -84,7 +84,8 @@ class Execution(Course[Frame]):
                 self.forget(steps)
             if isinstance(step, CallStep):
                 yield from self.keeper.after(steps)
-                let_go()
+                if isinstance(step.primitive, Group) and step.primitive.combines:
+                    let_go()  # rows of all frames, in each thread
         yield from self.writer.products(self.plan.outputs, self.streams, self.notes)
         self.keeper.end()
         yield RunFinished(time.monotonic() - begun)
