@@ -354,7 +354,7 @@ def _noise(variance, mask, out):  # type: ignore[no-untyped-def]
     """Copy the variances of good pixels; others have an infinite one."""
     for t in range(out.size):
         w = variance[t]
-        out[t] = w if mask[t] == 0 else INF
+        out[t] = w if (mask[t] == 0) & (w > NONE) else INF
 
 
 @part
