@@ -124,10 +124,10 @@ def _lost(lost: sys.UnraisableHookArgs) -> None:
     if not issubclass(lost.exc_type, KeyboardInterrupt):
         sys.__unraisablehook__(lost)
         return
-    import _thread
     import threading
 
-    again = threading.Timer(0.01, _thread.interrupt_main, (signal.SIGTERM,))
+    main = threading.main_thread().ident
+    again = threading.Timer(0.01, signal.pthread_kill, (main, signal.SIGTERM))
     again.daemon = True
     again.start()
 
@@ -329,11 +329,11 @@ _NO_MEMORY = (
 
 def _of_machine(error: Exception) -> str | None:
     """Return what the machine has refused, or None for a fault of another kind."""
-    text = str(error)
-    if isinstance(error, ImportError | OSError) and (
-        "failed to map segment" in text or "annot allocate memory" in text
-    ):
-        return _NO_MEMORY
+    cause: BaseException | None = error
+    while isinstance(cause, ImportError | OSError):  # libraries are loaded by others
+        if "failed to map segment" in str(cause) or "annot allocate memory" in str(cause):
+            return _NO_MEMORY
+        cause = cause.__cause__ or cause.__context__
     if not isinstance(error, OSError) or error.strerror is None:
         return None
     about = f"{error.filename}: " if error.filename else ""

@@ -36,6 +36,7 @@ from f2yaml.interpreter.pixels import (
     Planes,
     evaluate,
 )
+from f2yaml.interpreter.stacks import calibrated_band
 
 S = TypeVar("S")
 T = TypeVar("T")
@@ -289,6 +290,9 @@ def read_band(frames: Sequence[Frame], start: int, stop: int) -> Planes:
 
     A plane that any frame lacks is None.
     """
+    together = calibrated_band([frame.pixels for frame in frames], start, stop)
+    if together is not None:
+        return together
     return stacked([frame.pixels.rows(start, stop) for frame in frames])
 
 

@@ -6,7 +6,16 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from f2yaml.interpreter.pixels import Array, Chain, OnDisk, Overlay, Pixels, Planes
+from f2yaml.interpreter.pixels import (
+    DTYPES,
+    PLANES,
+    Array,
+    Chain,
+    OnDisk,
+    Overlay,
+    Pixels,
+    Planes,
+)
 
 #: Counts as FITS files hold them: 32-bit integers, big-endian.
 _COUNTS = ">i4"
@@ -42,6 +51,38 @@ def stack_into(sources: Sequence[Pixels], start: int, stop: int, out: Planes) ->
         laid = {name: None if p is None else p[start:stop] for name, p in over.items()}
         rows.append(_filled(made._replace(**laid), target))  # type: ignore[arg-type]
     return rows
+
+
+def calibrated_band(sources: Sequence[Pixels], start: int, stop: int) -> Planes | None:
+    """Return stacked rows of raw frames of the same calibrations; None if they are not that.
+
+    Parameters
+    ----------
+    sources : sequence of Pixels, shape (ny, nx) each
+    start, stop : int
+
+    Returns
+    -------
+    Planes, shape (n, stop - start, nx), or None
+        A plane that any source lacks is None.
+    """
+    peeled = [_peeled(pixels) for pixels in sources]
+    if not all(isinstance(base, Chain) and base.joined for base, _ in peeled):
+        return None
+    shape = (len(sources), stop - start, sources[0].shape[1])
+    have = frozenset.intersection(*(base.present for base, _ in peeled))
+    made = Planes(*(np.empty(shape, DTYPES[n]) if n in have else None for n in PLANES))  # type: ignore[arg-type]
+    if not _in_one_call([base for base, _ in peeled], start, stop, made):
+        return None
+    for name in {name for _, over in peeled for name in over}:
+        below = getattr(made, name)
+        rows: list[Any] = []
+        for n, (_, over) in enumerate(peeled):
+            plane = over[name] if name in over else None if below is None else below[n]
+            rows.append(plane[start:stop] if name in over and plane is not None else plane)
+        stacked = None if any(part is None for part in rows) else np.stack(rows)
+        made = made._replace(**{name: stacked})  # type: ignore[arg-type]
+    return made
 
 
 def _peeled(pixels: Pixels) -> tuple[Pixels, dict[str, Any]]:

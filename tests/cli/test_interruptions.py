@@ -139,7 +139,7 @@ class Kept:
 def run(argv):
     kept = Kept()
     del kept
-    time.sleep(30)
+    time.sleep(50)
     print("went on")
 cli._main = run
 raise SystemExit(cli.main())
@@ -148,7 +148,7 @@ raise SystemExit(cli.main())
 
 def test_a_signal_while_python_lets_go_of_an_object_is_not_lost() -> None:
     done = subprocess.run(
-        [sys.executable, "-c", LETTING_GO], capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-c", LETTING_GO], capture_output=True, text=True, timeout=40, check=False
     )
     assert done.returncode == 130
     assert done.stdout == ""

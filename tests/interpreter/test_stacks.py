@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from f2yaml.interpreter import algorithms
+from f2yaml.interpreter.engine import read_band
 from f2yaml.interpreter.frame import Frame
 from f2yaml.interpreter.packed import Packed
 from f2yaml.interpreter.pixels import (
@@ -30,6 +32,7 @@ from f2yaml.interpreter.primitives.links import (
     OverFlat,
 )
 from f2yaml.interpreter.stacks import stack_into
+from numpy.testing import assert_array_equal
 from synthetic import frame
 
 SHAPE = (40, 1100)  # more than a run of the kernel, and no multiple of it
@@ -66,8 +69,9 @@ def calibrated(
     links.append(Linear(1.0, 1, True))
     links += [] if dark is None else [MinusDark(dark)]
     links += [] if flat is None else [OverFlat(flat)]
+    planes = PLANES if dark or flat else PLANES - {"shared"}
     for link in links:
-        pixels = mapped(pixels, link, PLANES)
+        pixels = mapped(pixels, link, planes)
     return pixels
 
 
@@ -103,7 +107,7 @@ def compared(sources: Sequence[Pixels], *, shared: bool = True) -> None:
         ):
             assert (mine is None) is (wanted is None), name
             if mine is not None:
-                np.testing.assert_array_equal(mine, wanted, strict=True, err_msg=name)
+                assert_array_equal(mine, wanted, strict=True, err_msg=name)
                 stacked = getattr(out, name)
                 assert stacked is None or np.array_equal(stacked[n], wanted, equal_nan=True)
 
@@ -145,6 +149,25 @@ def test_frames_without_dark_and_flat_share_no_noise(tmp_path: Path, calls: list
     assert calls == [4]
 
 
+@pytest.mark.parametrize("given", [{}, {"dark": None, "flat": None}])
+def test_bands_that_are_stacked(tmp_path: Path, calls: list[int], given: dict[str, None]) -> None:
+    objects = (RNG.random(SHAPE) < 0.1).astype(np.uint8)
+    flags = RNG.integers(0, 9, SHAPE).astype(np.uint16)
+    sources = [Overlay(one, {"objmask": Packed(objects)}) for one in four(tmp_path, **given)]
+    for laid in ({}, {"mask": flags}, {"objmask": None}, {"mask": None, "objmask": objects}):
+        sources[2] = Overlay(sources[2].base, {**sources[2].planes, **laid})
+        frames = [DARK.with_planes(Planes(DARK.data)).with_(objmask=None) for _ in sources]
+        frames = [replace(f, pixels=p) for f, p in zip(frames, sources, strict=True)]
+        found = read_band(frames, 7, 23)
+        rows = [source.rows(7, 23) for source in sources]
+        for name, plane, *parts in zip(Planes._fields, found, *rows, strict=True):
+            if any(part is None for part in parts):
+                assert plane is None, name
+            else:
+                assert_array_equal(plane, np.stack(parts), strict=True, err_msg=name)
+    assert calls == [4] * 4
+
+
 OTHERS: dict[str, Callable[[Path], Pixels]] = {
     "another dark": lambda folder: calibrated(raw(folder, 9), dark=OTHER),
     "no flat": lambda folder: calibrated(raw(folder, 9), flat=None),
@@ -159,5 +182,8 @@ OTHERS: dict[str, Callable[[Path], Pixels]] = {
 def test_frames_that_differ_are_done_one_by_one(
     tmp_path: Path, calls: list[int], kind: str
 ) -> None:
-    compared([*four(tmp_path), OTHERS[kind](tmp_path)])
+    sources = [*four(tmp_path), OTHERS[kind](tmp_path)]
+    compared(sources)
+    band = read_band([replace(DARK, pixels=source) for source in sources], 7, 23)
+    assert_array_equal(band.data, np.stack([source.rows(7, 23).data for source in sources]))
     assert calls == []
