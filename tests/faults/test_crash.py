@@ -269,5 +269,7 @@ def test_folders_that_were_made_for_nothing_go_with_the_run(
     done = f2yaml("run", "-q", "--inputs", *tiny.darks_5s, cwd=desk, check=False)
     assert done.returncode == 1
     assert f"{DARK} cannot be written: Is a directory" in done.stderr
-    assert checksums([desk]) == {}
-    assert names(desk) == [DARK]
+    # On a slow day the run has kept a state, for --resume.
+    left = [path for path in checksums([desk]) if ".f2yaml-journal-" not in str(path)]
+    assert left == []
+    assert [name for name in names(desk) if not name.startswith(".f2yaml-journal-")] == [DARK]
