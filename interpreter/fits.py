@@ -360,6 +360,7 @@ def replaced(path: Path, option: str = "--outdir") -> Iterator[Path]:
 
     `option` is that of the command which says where to write, for messages.
     """
+    _require_file(path, option)
     partial = aside(path)
     try:
         yield partial
@@ -372,6 +373,18 @@ def replaced(path: Path, option: str = "--outdir") -> Iterator[Path]:
         if isinstance(error, OSError):
             raise cannot_write(path, error, option) from error
         raise
+
+
+def _require_file(path: Path, option: str) -> None:
+    """Raise unless a file may take the name `path`: no device, pipe or socket has it."""
+    special = path.exists() and not path.is_file() and not path.is_dir()
+    if special or not path.name:
+        kind = "pipe, socket or device" if special else "folder"
+        raise OutputError(
+            f"{path} cannot be written: it is a {kind}",
+            "a finished file would take its place",
+            f"choose the name of a file with {option}",
+        )
 
 
 def cannot_write(path: Path, error: OSError, option: str = "--outdir") -> OutputError:

@@ -172,7 +172,7 @@ def _recipe_of(name: str | None) -> str:
     if not runs or not runs[-1].lines:
         raise RequestError(
             f"{name} has no recipe in it",
-            "only products of f2yaml 0.4 and later hold the recipe that made them",
+            "only products of f2yaml 0.3 and later hold the recipe that made them",
             "`f2yaml show` without --recipe prints what its headers say",
         )
     return recipe_text(runs[-1])

@@ -253,6 +253,19 @@ def test_a_log_that_cannot_grow(f2yaml: Program, tiny: Night, desk: Path) -> Non
     assert (desk / done.stdout.split()[0]).exists()
 
 
+def test_a_picture_takes_the_place_of_no_device_or_folder(
+    f2yaml: Program, tiny: Night, desk: Path
+) -> None:
+    """Run by root, /dev/full would else be a file from then on."""
+    os.mkfifo(desk / "pipe.png")
+    for name, kind in (("pipe.png", "pipe, socket or device"), ("/", "folder")):
+        done = f2yaml("preview", tiny.science[0], "--out", name, cwd=desk, check=False)
+        assert done.returncode == 1
+        assert f"{name} cannot be written: it is a {kind}" in done.stderr
+    assert (desk / "pipe.png").is_fifo()
+    assert [path.name for path in desk.iterdir()] == ["pipe.png"]
+
+
 def test_a_limit_of_the_shell_on_memory(f2yaml: Program, tiny: Night, desk: Path) -> None:
     def limited() -> None:
         resource.setrlimit(resource.RLIMIT_AS, (450 << 20, 450 << 20))
