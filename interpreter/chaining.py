@@ -30,14 +30,11 @@ Resource = Frame | Catalogue
 class Calibrations:
     """Resources of a run, calibrations and catalogues: each file is read once.
 
-    Parameters
-    ----------
-    sums : Checksums
-        Of the files of the run.
+    `sums` are the checksums of the files of the run.
     """
 
-    def __init__(self, sums: Checksums | None = None) -> None:
-        self.sums = sums or Checksums()
+    def __init__(self) -> None:
+        self.sums = Checksums()
         self._frames: dict[Path, Frame] = {}
         self._tables: dict[Path, Catalogue] = {}
 

@@ -63,7 +63,7 @@ class Search:
                 for entry in self._entries(folder):
                     if entry.name.startswith("."):
                         continue
-                    if entry.is_dir(follow_symlinks=False):
+                    if _is_folder(entry, follow=False):
                         todo.append((entry.path, n))
                     elif n + 1 == len(parts):
                         yield entry.path
@@ -97,8 +97,8 @@ def _test(part: str) -> re.Pattern[str] | None:
     return re.compile(shown + translate(part))
 
 
-def _is_folder(entry: os.DirEntry[str]) -> bool:
+def _is_folder(entry: os.DirEntry[str], *, follow: bool = True) -> bool:
     try:
-        return entry.is_dir()
+        return entry.is_dir(follow_symlinks=follow)
     except OSError:
         return False

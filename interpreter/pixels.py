@@ -205,6 +205,14 @@ class OnDisk:
     def present(self) -> frozenset[str]:
         return frozenset(n for n, p in zip(PLANES, self.planes, strict=False) if p is not None)
 
+    def plane(self, name: PlaneName, start: int, stop: int) -> Array:
+        """Return rows of one plane, which has to be there; the others are not read."""
+        file = self.planes[PLANES.index(name)]
+        assert file is not None
+        read = file.read(start, stop)
+        read.flags.writeable = False
+        return read
+
     def rows(self, start: int, stop: int) -> Planes:
         read = [None if p is None else p.read(start, stop) for p in self.planes]
         return Planes(*read).freeze()  # type: ignore[arg-type]
@@ -351,7 +359,7 @@ class Chain:
 def plane_of(
     pixels: Pixels, name: PlaneName, start: int = 0, stop: int | None = None
 ) -> Array | None:
-    """Return one plane, or rows of it; no other is computed for one that lies on top."""
+    """Return one plane, or rows of it; no other is computed or read for one that stands alone."""
     while isinstance(pixels, Overlay):
         if name in pixels.planes:
             plane = pixels.planes[name]
@@ -360,9 +368,11 @@ def plane_of(
         pixels = pixels.base
     if name not in pixels.present:
         return None
+    last = pixels.shape[0] if stop is None else stop
+    if isinstance(pixels, OnDisk):
+        return pixels.plane(name, start, last)
     if start == 0 and stop is None:
         return getattr(pixels.whole(), name)  # type: ignore[no-any-return]
-    last = pixels.shape[0] if stop is None else stop
     return getattr(pixels.rows(start, last), name)  # type: ignore[no-any-return]
 
 

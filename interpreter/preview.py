@@ -57,7 +57,6 @@ def render(frame: Frame, *, size: int = 1024, circles: bool = False) -> Image.Im
     circles : bool
         Mark the sources of the frame's table; where it has none, what is bright.
     """
-    frame = frame.with_planes(frame.pixels.whole())  # from its file once
     data, mask = frame.data, frame.mask
     good = np.ones(data.shape, bool) if mask is None else (mask & _USELESS) == 0
     factor = max(1, math.ceil(max(data.shape) / size))

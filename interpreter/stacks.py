@@ -54,7 +54,7 @@ def stack_into(sources: Sequence[Pixels], start: int, stop: int, out: Planes) ->
 
 
 def calibrated_band(sources: Sequence[Pixels], start: int, stop: int) -> Planes | None:
-    """Return stacked rows of raw frames of the same calibrations; None if they are not that.
+    """Return stacked rows of frames that are one pass over their counts; None if some are not.
 
     Parameters
     ----------
@@ -66,23 +66,17 @@ def calibrated_band(sources: Sequence[Pixels], start: int, stop: int) -> Planes 
     Planes, shape (n, stop - start, nx), or None
         A plane that any source lacks is None.
     """
-    peeled = [_peeled(pixels) for pixels in sources]
-    if not all(isinstance(base, Chain) and base.joined for base, _ in peeled):
+    bases = [_peeled(pixels)[0] for pixels in sources]
+    if not all(isinstance(base, Chain) and base.joined for base in bases):
         return None
     shape = (len(sources), stop - start, sources[0].shape[1])
-    have = frozenset.intersection(*(base.present for base, _ in peeled))
-    made = Planes(*(np.empty(shape, DTYPES[n]) if n in have else None for n in PLANES))  # type: ignore[arg-type]
-    if not _in_one_call([base for base, _ in peeled], start, stop, made):
-        return None
-    for name in {name for _, over in peeled for name in over}:
-        below = getattr(made, name)
-        rows: list[Any] = []
-        for n, (_, over) in enumerate(peeled):
-            plane = over[name] if name in over else None if below is None else below[n]
-            rows.append(plane[start:stop] if name in over and plane is not None else plane)
-        stacked = None if any(part is None for part in rows) else np.stack(rows)
-        made = made._replace(**{name: stacked})  # type: ignore[arg-type]
-    return made
+    wanted = frozenset.intersection(
+        *(b.present | p.present for b, p in zip(bases, sources, strict=True))
+    )
+    out = Planes(*(np.empty(shape, DTYPES[n]) if n in wanted else None for n in PLANES))  # type: ignore[arg-type]
+    rows = stack_into(sources, start, stop, out)
+    parts = zip(out, zip(*rows, strict=True), strict=True)
+    return Planes(*(None if any(p is None for p in each) else plane for plane, each in parts))  # type: ignore[arg-type]
 
 
 def _peeled(pixels: Pixels) -> tuple[Pixels, dict[str, Any]]:

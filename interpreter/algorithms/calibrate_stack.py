@@ -8,7 +8,6 @@ import numpy as np
 import numpy.typing as npt
 from f2yaml.interpreter.algorithms.calibrate import (
     NO_SHARE,
-    NONE,
     RUN,
     Bits,
     Planes,
@@ -16,18 +15,21 @@ from f2yaml.interpreter.algorithms.calibrate import (
     Share,
     _calibrate,
     _Curve,
+    _flat_planes,
 )
 from f2yaml.interpreter.algorithms.jit import kernel, part
 
 __all__ = ["calibrate_stack"]
+
+NO_SHARES = NO_SHARE.reshape(0, 0)
 
 
 def calibrate_stack(
     raw: npt.NDArray[np.uint32],
     static_mask: Bits,
     settings: Sequence[Settings],
-    dark: Planes | None,
-    flat: Planes | None,
+    dark: Planes,
+    flat: Planes,
     out: Planes,
     share: Share | None,
 ) -> None:
@@ -40,7 +42,8 @@ def calibrate_stack(
     static_mask : uint16, shape (rows, nx)
     settings : sequence of Settings
         Of each frame.
-    dark, flat : Planes, shape (rows, nx), or None
+    dark, flat : Planes, shape (rows, nx)
+        `NONE` for none.
     out : Planes, shape (n, rows, nx)
         Filled; C-contiguous.
     share : uint8, shape (n, rows, nx), or None
@@ -48,23 +51,15 @@ def calibrate_stack(
     """
     n = len(raw)
     figures = np.array([(*s.levels, s.gain, *s.noise, *s.curve) for s in settings], np.float32)
-    zero, response = (_in_line(given or NONE, ()) for given in (dark, flat))
-    shares = NO_SHARES if share is None else share.reshape(n, -1)
     _stack(
-        raw.reshape(n, -1), static_mask.reshape(-1), figures,
-        zero, response, _in_line(out, (n,)), shares,
-    )  # fmt: skip
-
-
-def _in_line(planes: Planes, frames: tuple[int, ...]) -> Planes:
-    """Return planes with the pixels of a frame in one dimension."""
-    shape = (*frames, -1)
-    return Planes(
-        planes.data.reshape(shape), planes.variance.reshape(shape), planes.mask.reshape(shape)
+        raw.reshape(n, -1),
+        static_mask.reshape(-1),
+        figures,
+        _flat_planes(dark),
+        _flat_planes(flat),
+        Planes(out.data.reshape(n, -1), out.variance.reshape(n, -1), out.mask.reshape(n, -1)),
+        NO_SHARES if share is None else share.reshape(n, -1),
     )
-
-
-NO_SHARES = NO_SHARE.reshape(0, 0)
 
 
 @part

@@ -214,10 +214,6 @@ class Calibration:
         """Fill the arrays of `out`; its shares only where there are a dark or flat."""
         if out.variance is None or out.mask is None:
             return self(planes, start, stop)
-        given = [
-            algorithms.calibrate.NONE if frame is None else complete(frame.pixels.rows(start, stop))
-            for frame in (self.dark, self.flat)
-        ]
         share = out.shared
         if self.dark is None and self.flat is None:
             share = None
@@ -226,7 +222,7 @@ class Calibration:
         filled = algorithms.calibrate.Planes(out.data, out.variance, out.mask)
         known = self.flags.known(start, stop)
         algorithms.calibrate.calibrate_rows(
-            planes.data, known, self._settings, given[0], given[1], filled, share
+            planes.data, known, self._settings, *self._given(start, stop), filled, share
         )
         return Planes(out.data, out.variance, out.mask, shared=share)
 
@@ -263,14 +259,21 @@ class Calibration:
             stored(),
             self.flags.static[start:stop],
             [d._settings for d in done],
-            None if self.dark is None else complete(self.dark.pixels.rows(start, stop)),
-            None if self.flat is None else complete(self.flat.pixels.rows(start, stop)),
+            *self._given(start, stop),
             algorithms.calibrate.Planes(out.data, out.variance, out.mask),
             out.shared,
         )
         for mask, d in zip(out.mask, done, strict=True):
             d.flags.add_hidden(mask, start)
         return True
+
+    def _given(self, start: int, stop: int) -> tuple[CalPlanes, CalPlanes]:
+        """Return the rows of dark and flat; `NONE` for none."""
+        none = algorithms.calibrate.NONE
+        return (
+            none if self.dark is None else complete(self.dark.pixels.rows(start, stop)),
+            none if self.flat is None else complete(self.flat.pixels.rows(start, stop)),
+        )
 
     @cached_property
     def _settings(self) -> Settings:
