@@ -42,8 +42,8 @@ class Groups(NamedTuple):
 
     Group g has the targets ``member[start[g]:start[g + 1]]``. Its frames are the first ``size[g]``
     of ``core[g]``, filled up with the dummy `n`; `own` is the frame that a target is itself, which
-    is no sky of it, or `n`. A target uses none of the first ``far`` of its row of `away` either, at
-    most ``slack[g]``.
+    is no sky of it, or `n`. A target does without up to ``slack[g]`` others of these frames; its
+    row of `uses`, shape (m, n + 1), is 1 at the frames that it uses.
 
     Groups with a slack are done one target after the other. All frames between the first and the
     last that a target uses are its window, ``window[:width]``; a few of them it does not use, as in
@@ -59,8 +59,7 @@ class Groups(NamedTuple):
     core: Int32
     size: Int32
     slack: Int32
-    away: Int32
-    far: Int32
+    uses: npt.NDArray[np.uint8]
     window: Int32
     width: Int32
     gap: Int32
@@ -122,6 +121,9 @@ def groups_of(listed: Int32, own: Int32, n: int, slack: int = SLACK) -> Groups:
                 fresh[j], come[j], go[j] = 1, [], []
             before = windows[j]
     far, changes = _lengths(away), np.maximum(_lengths(come), _lengths(go))
+    uses = np.zeros((len(wanted), n + 1), np.uint8)
+    for j, skies in enumerate(wanted):
+        uses[j, sorted(skies - {int(itself[j])})] = 1
     index = np.where(listed < 0, n, listed).astype(np.int32)
     index = np.take_along_axis(index, np.argsort(index, axis=1, kind="stable"), axis=1)
     return Groups(
@@ -131,8 +133,7 @@ def groups_of(listed: Int32, own: Int32, n: int, slack: int = SLACK) -> Groups:
         core=_padded([sorted(frames) for frames in cores], n, 4),
         size=_lengths(cores),
         slack=np.array([far[found].max() for found in members], np.int32),
-        away=_padded(away, n),
-        far=far,
+        uses=uses,
         window=_padded([sorted(frames) for frames in windows], n, 4),
         width=_lengths(windows),
         gap=_padded(gap, n, 2),
@@ -251,14 +252,7 @@ def _group_skies(  # type: ignore[no-untyped-def]
     block = tiles.new_block(n, width)
     b, wide = _tile(groups)
     present = np.empty(n + 1, np.uint16)
-    lists = (
-        np.empty(n, np.float32),
-        np.empty(n, np.float32),
-        np.empty(n, np.uint16),
-        np.empty(n, np.int32),
-        np.empty(n, np.int32),
-        np.empty(2, np.float64),
-    )
+    repairs = sky_repairs.new_repairs(n)
     weights = np.empty(n + 1, np.float64)
     for k in range(n + 1):
         number = max(k, 1)
@@ -293,13 +287,13 @@ def _group_skies(  # type: ignore[no-untyped-def]
                     value, spread, bits,
                 )  # fmt: skip
                 sky_repairs.mark_and_do(
-                    s, rules, n, groups, g, p, o, m, size, lists, block, b, value, spread, bits
+                    s, rules, n, groups, g, p, o, m, size, repairs, block, b, value, spread, bits
                 )
                 if adopted > 0:
                     sky_adopt.give_back(core, c, o, m, block, b.adopted)
             if chained:
                 _windows(
-                    s, groups, networks, rules, p, o, m, n, size, weights, every, present, lists,
+                    s, groups, networks, rules, p, o, m, n, size, weights, every, present, repairs,
                     block, b, value, spread, bits,
                 )  # fmt: skip
 
@@ -313,7 +307,7 @@ def _tile(groups):  # type: ignore[no-untyped-def]
             rows = max(rows, groups.size[g])
         else:
             most = max(most, groups.start[g + 1] - groups.start[g])
-            wide = np.int64(TILE // 2)
+            wide = np.int64(TILE)
     for j in range(groups.width.size):
         rows = max(rows, groups.width[j])
     return sky_tiles.new_tile(rows, most, groups.gaps.max()), wide
@@ -350,7 +344,7 @@ def _targets(  # type: ignore[no-untyped-def]
 
 @part
 def _windows(  # type: ignore[no-untyped-def]
-    s, groups, networks, rules, p, o, m, n, size, table, every, present, lists, block, b,
+    s, groups, networks, rules, p, o, m, n, size, table, every, present, repairs, block, b,
     value, spread, bits,
 ):  # fmt: skip
     """Write the skies of all targets that do not share all frames for one tile."""
@@ -360,72 +354,74 @@ def _windows(  # type: ignore[no-untyped-def]
         some |= present[i]
     adopted, _, flagged = sky_tiles.survey(s, every, n, p, o, m, some, block, b)
     known, number = b.known, groups.size.size
+    values, variance, work = block.values, block.variance, b.work
+    left, rest, rest_noise = b.left, b.rest, b.rest_noise
+    below, above = b.below, b.above
     for t in range(m):
         known[t] = b.again[t]
-    rows = 0
+    rows, ordered = 0, clip or not is_mean
     for g in range(number):
         if groups.slack[g] == 0:
             continue
-        b.below[:m] = INF32
-        b.above[:m] = -INF32
+        below[:m] = INF32
+        above[:m] = -INF32
         for t in range(m):
             b.again[t] = known[t]
         first = groups.start[g]
-        for e in range(first, groups.start[g + 1]):
-            j = groups.member[e]
-            k, ordered = groups.width[j], clip or not is_mean
+        for e in range(groups.start[g + 1] - first):
+            j = groups.member[first + e]
+            k = groups.width[j]
             if groups.fresh[j] > 0:
-                sky_windows.begin(groups.window[j, : -(-k // 4) * 4], is_mean, o, m, block, b)
+                window = groups.window[j, : -(-k // 4) * 4]
+                sky_windows.begin(values, variance, window, is_mean, o, m, left, rest, rest_noise)
                 if ordered:
                     at = networks.start[number + k]
                     pairs = networks.pairs[at : networks.start[number + k + 1]]
-                    sky_windows.sort(groups.window[j], k, pairs, o, m, block, b.work)
+                    sky_windows.sort(values, window, k, pairs, o, m, work)
                 rows = k
             for q in range(groups.changes[j]):
                 old, new = groups.go[j, q], groups.come[j, q]
-                sky_windows.change(old, new, is_mean, o, m, block, b)
-                if old == n:
-                    rows += 1
+                sky_windows.change(
+                    values, variance, old, new, is_mean, o, m, left, rest, rest_noise
+                )
+                rows += old == n
                 if ordered:
-                    sky_windows.replace(old, new, rows, o, m, block, b)
-                if new == n:
-                    rows -= 1
+                    sky_windows.replace(values, old, new, rows, o, m, work, b.out, b.come, b.last)
+                rows -= new == n
             without = groups.gap[j, : groups.gaps[j] + groups.gaps[j] % 2]
-            sky_windows.leave_out(without, is_mean, o, m, block, b)
-            centre = b.centres[e - first]
+            used, total, noise, centre = b.used[e], b.sum[e], b.sum_noise[e], b.centres[e]
+            sky_windows.leave_out(
+                values, variance, without, is_mean, o, m, left, rest, rest_noise,
+                used, total, noise,
+            )  # fmt: skip
             if ordered:
                 q = number + groups.gaps[j]
                 pairs = networks.pairs[networks.start[q] : networks.start[q + 1]]
-                sky_windows.medians(groups.gap[j], groups.gaps[j], pairs, o, m, block, b, centre)
+                sky_windows.medians(
+                    values, without, groups.gaps[j], pairs, used, o, m, b.extras, work,
+                    b.aligned, b.half, b.out, b.come, centre,
+                )  # fmt: skip
             if clip:
-                sky_windows.enclose(centre, m, b.below, b.above)
-            _window(
-                is_mean, flagged, centre, table, m, j * size + p, block.values[n], b,
-                value, spread, bits,
-            )  # fmt: skip
+                sky_windows.enclose(centre, m, below, above)
+            z = j * size + p
+            out, out_noise, out_bits = value[z : z + m], spread[z : z + m], bits[z : z + m]
+            least = sky_windows.weigh(used, table, m, b.whole)
+            sky_windows.scale(noise, b.whole, is_mean, m, out_noise)
+            if is_mean:
+                sky_windows.scale(total, b.whole, False, m, out)
+            else:
+                for t in range(m):
+                    out[t] = centre[t]
+            if flagged:
+                sky_tiles.common_bits(m, b.once, b.every, b.again, out_bits)
+            else:
+                out_bits[:] = 0
+            if least <= 0:
+                sky_tiles.mark_alone(
+                    values[n], m, used, b.counts, b.again, out, out_noise, out_bits
+                )
         sky_repairs.mark_and_do(
-            s, rules, n, groups, g, p, o, m, size, lists, block, b, value, spread, bits
+            s, rules, n, groups, g, p, o, m, size, repairs, block, b, value, spread, bits
         )
     if adopted > 0:
         sky_adopt.give_back(every, n, o, m, block, b.adopted)
-
-
-@part
-def _window(  # type: ignore[no-untyped-def]
-    is_mean, flagged, centre, table, m, z, none, b, value, spread, bits
-):
-    """Write the sky of one target of a window, as if without outliers; `none` has no samples."""
-    out, out_noise, out_bits = value[z : z + m], spread[z : z + m], bits[z : z + m]
-    least = sky_windows.weigh(b.used, table, m, b.whole)
-    sky_windows.scale(b.sum_noise, b.whole, is_mean, m, out_noise)
-    if is_mean:
-        sky_windows.scale(b.sum, b.whole, False, m, out)
-    else:
-        for t in range(m):
-            out[t] = centre[t]
-    if flagged:
-        sky_tiles.common_bits(m, b.once, b.every, b.again, out_bits)
-    else:
-        out_bits[:] = 0
-    if least <= 0:
-        sky_tiles.mark_alone(none, m, b.used, b.counts, b.again, out, out_noise, out_bits)

@@ -1,10 +1,19 @@
-"""Pixels of skies where samples may be outliers, or of which little is known: one by one."""
+"""Pixels of skies where samples may be outliers, or of which little is known.
+
+Such pixels are few: of a tile they are listed, with the samples that may be outliers. Each target
+then takes those that are out of its sums, row after row; where that does not do, the pixel is
+combined from its samples, one by one.
+"""
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
+import numpy.typing as npt
 from f2yaml.interpreter.algorithms import pixel
 from f2yaml.interpreter.algorithms.jit import part
+from f2yaml.interpreter.algorithms.networks import TILE
 from f2yaml.interpreter.algorithms.sky_tiles import (
     INF32,
     INF64,
@@ -15,10 +24,65 @@ from f2yaml.interpreter.algorithms.sky_tiles import (
     without,
 )
 
+#: Sums that shrink more than this when outliers are taken out of them are made anew.
+MUCH = 1e6
+
+Int32 = npt.NDArray[np.int32]
+Float32 = npt.NDArray[np.float32]
+Float64 = npt.NDArray[np.float64]
+
+
+class Repairs(NamedTuple):
+    """Work space for the marked pixels of a tile.
+
+    Pixel ``lane[k]`` has the suspects ``begin[k]`` to ``begin[k + 1]``: `frame`, `x` and `v` are
+    their frame, value and variance. `centre`, `number`, `total` and `noise` are median, number and
+    sums of its samples that one target uses. `anew` lists pixels to be combined from their
+    samples for all targets, `more` those for one; `samples` is work space for a pixel.
+    """
+
+    lane: Int32
+    begin: Int32
+    frame: Int32
+    x: Float32
+    v: Float32
+    centre: Float32
+    number: Int32
+    total: Float64
+    noise: Float64
+    anew: Int32
+    more: Int32
+    samples: tuple[Float32, Float32, npt.NDArray[np.uint16], Int32]
+
 
 @part
-def _one(s, rules, index, k, n, p, flags, d, v, m, f):  # type: ignore[no-untyped-def]
+def new_repairs(n):  # type: ignore[no-untyped-def]
+    """Return work space for tiles of `n` frames."""
+    return Repairs(
+        np.empty(TILE, np.int32),
+        np.zeros(TILE + 1, np.int32),
+        np.empty(TILE * n, np.int32),
+        np.empty(TILE * n, np.float32),
+        np.empty(TILE * n, np.float32),
+        np.empty(TILE, np.float32),
+        np.empty(TILE, np.int32),
+        np.empty(TILE, np.float64),
+        np.empty(TILE, np.float64),
+        np.empty(TILE, np.int32),
+        np.empty(TILE, np.int32),
+        (
+            np.empty(n, np.float32),
+            np.empty(n, np.float32),
+            np.empty(n, np.uint16),
+            np.empty(n, np.int32),
+        ),
+    )
+
+
+@part
+def _one(s, rules, index, k, n, p, flags, samples):  # type: ignore[no-untyped-def]
     """Combine the samples of one pixel of one target; `flags` are its bits in all frames."""
+    d, v, m, f = samples
     best = np.int32(pixel.CLASSES)
     count = np.int64(0)  # a literal would compile what takes it once more
     for q in range(k):
@@ -42,115 +106,146 @@ def _one(s, rules, index, k, n, p, flags, d, v, m, f):  # type: ignore[no-untype
     return x, w, np.uint16(bits)
 
 
+# What runs for each pixel or target takes arrays: tuples of them cost more than the work itself.
 @part
-def _suspects(rules, core, c, o, t, block, b, found):  # type: ignore[no-untyped-def]
-    """List the frames whose sample at a pixel may be an outlier for some target; return how many.
+def _suspects(ls, hs, core, c, values, variance, at, below, above, first, frame, x, v):  # type: ignore[no-untyped-def]
+    """List the samples at column `at` that may be outliers for some target, from `first` on.
 
-    Returns -1 where the pixel has to be done from its samples, target by target.
+    The medians of all targets lie from `below` to `above`. Returns where the next list begins.
     """
-    if b.once[t] != 0 or not (b.noise[t] < INF64) or b.counts[t] < 4:
-        return -1
-    ls, hs = np.float32(rules.lsigma), np.float32(rules.hsigma)
-    count = 0
     for q in range(c):
         i = core[q]
-        x, v = block.values[i, o + t], block.variance[i, o + t]
-        if x == x and not (
-            pixel.keeps(x, v * MARGIN, b.below[t], ls, hs, ZERO32)
-            and pixel.keeps(x, v * MARGIN, b.above[t], ls, hs, ZERO32)
+        y, w = values[i, at], variance[i, at]
+        near = w * MARGIN
+        if not (
+            pixel.keeps(y, near, below, ls, hs, ZERO32)
+            and pixel.keeps(y, near, above, ls, hs, ZERO32)
         ):
-            found[count] = i
-            count += 1
-    return count
+            frame[first], x[first], v[first] = i, y, w
+            first += y == y
+    return first
 
 
 @part
-def _outlies(rules, j, groups, centre, found, suspects, x, v):  # type: ignore[no-untyped-def]
-    """Return whether target `j` uses a sample that is an outlier.
+def _shared(lane, lanes, own, own_noise, below, centre, above, counts, total, noise, even, taken):  # type: ignore[no-untyped-def]
+    """Fill `taken` with median, number and sums of what a target uses of a core: all but `own`."""
+    middle, number, some, spread = taken
+    for k in range(lanes):
+        t = lane[k]
+        y = own[t]
+        has = y == y
+        middle[k] = without(y, below[t], centre[t], above[t], counts[t], even)
+        number[k] = counts[t] - np.int32(has)
+        some[k] = total[t] - np.float64(y if has else ZERO32)
+        spread[k] = noise[t] - np.float64(own_noise[t])
 
-    `x` and `v` are the samples of the pixel and their variances, `centre` the median of those of
-    the target, `found` are the frames whose sample may be an outlier.
+
+@part
+def _chosen(lane, lanes, centre, used, total, noise, taken):  # type: ignore[no-untyped-def]
+    """Fill `taken` with median, number and sums of what a target uses of its window."""
+    middle, number, some, spread = taken
+    for k in range(lanes):
+        t = lane[k]
+        middle[k], number[k], some[k], spread[k] = centre[t], used[t], total[t], noise[t]
+
+
+@part
+def _reject(ls, hs, uses, lane, lanes, begin, frame, x, v, taken, more, value, spread):  # type: ignore[no-untyped-def]
+    """Take the outliers among the suspects out of the means of one target.
+
+    `uses` tells the frames that it uses. Returns how many pixels are to be done anew.
     """
-    ls, hs = np.float32(rules.lsigma), np.float32(rules.hsigma)
-    own, away, far = groups.own[j], groups.away[j], groups.far[j]
-    for q in range(suspects):
-        i = found[q]
-        used = i != own
-        for r in range(far):
-            used &= i != away[r]
-        if used and not pixel.keeps(x[i], v[i], centre, ls, hs, ZERO32):
-            return True
-    return False
+    centre, number, total, noise = taken
+    undone = 0
+    for k in range(lanes):
+        out, much, noisy, middle = 0, 0.0, 0.0, centre[k]
+        for q in range(begin[k], begin[k + 1]):
+            if uses[frame[q]] != 0 and not pixel.keeps(x[q], v[q], middle, ls, hs, ZERO32):
+                out += 1
+                much += np.float64(x[q])
+                noisy += np.float64(v[q])
+        if out == 0 and abs(middle) < INF32:
+            continue
+        left = number[k] - out
+        rest, wide = total[k] - much, noise[k] - noisy
+        if left > 0 and abs(much) < MUCH * abs(rest) and noisy < MUCH * wide:
+            value[lane[k]] = rest / left
+            spread[lane[k]] = wide / (np.float64(left) * left)
+        else:
+            more[undone] = lane[k]
+            undone += 1
+    return undone
 
 
 @part
-def _clipped(rules, index, k, centre, x, v, one):  # type: ignore[no-untyped-def]
-    """Fill `one` with the mean of the samples of `k` frames without outliers, and its variance.
+def _listed(rules, core, c, o, m, block, b, r):  # type: ignore[no-untyped-def]
+    """List the marked pixels with suspects in `r`, and others in `anew`; return how many of each.
 
-    Returns how many samples are left.
+    Where samples in use have bits, or few are left, a pixel is done from its samples.
     """
+    clip = rules.operation == pixel.MEAN and rules.reject != pixel.NONE
     ls, hs = np.float32(rules.lsigma), np.float32(rules.hsigma)
-    total, noise, left = 0.0, 0.0, 0
-    for q in range(k):
-        i = index[q]
-        if x[i] == x[i] and pixel.keeps(x[i], v[i], centre, ls, hs, ZERO32):
-            total += np.float64(x[i])
-            noise += np.float64(v[i])
-            left += 1
-    if left > 0:
-        one[0] = total / left
-        one[1] = noise / (np.float64(left) * left)
-    return left
-
-
-@part
-def mark_and_do(s, rules, n, groups, g, p, o, m, size, lists, block, b, value, spread, bits):  # type: ignore[no-untyped-def]
-    """Find the pixels of a group that may have outliers, and do all marked pixels of it again."""
-    if rules.reject != pixel.NONE:
-        c = groups.size[g]
-        mark(rules, groups.core[g, : -(-c // 4) * 4], o, m, block, b)
-    marks = b.again
-    some = np.uint8(0)
+    lanes, undone, first = 0, 0, 0
     for t in range(m):
-        some |= marks[t]
-    if some == 0:
-        return
-    for t in range(m):
-        if marks[t] != 0:
-            _again(s, rules, n, groups, g, p, o, t, size, lists, block, b, value, spread, bits)
-
-
-@part
-def _again(s, rules, n, groups, g, p, o, t, size, lists, block, b, value, spread, bits):  # type: ignore[no-untyped-def]
-    """Do one pixel of a tile again, for each target of a group."""
-    d, v, flags, f, found, one = lists
-    c, core, exact = groups.size[g], groups.core[g], groups.slack[g] == 0
-    members = groups.member[groups.start[g] : groups.start[g + 1]]
-    even = c % 2 == 0
-    suspects = -1
-    if rules.operation == pixel.MEAN and rules.reject != pixel.NONE:
-        suspects = _suspects(rules, core, c, o, t, block, b, found)
-    x_all, v_all = block.values[:, o + t], block.variance[:, o + t]
-    for e in range(members.size):
-        j = members[e]
-        z = j * size + p + t
-        done = False
-        if suspects >= 0:
-            centre = b.centres[e, t]
-            if exact:
-                mine = x_all[groups.own[j]]
-                centre = without(mine, b.below[t], b.centre[t], b.above[t], b.counts[t], even)
-            if abs(centre) < INF32:
-                if not _outlies(rules, j, groups, centre, found, suspects, x_all, v_all):
-                    continue
-                done = (
-                    _clipped(rules, groups.listed[j], groups.sizes[j], centre, x_all, v_all, one)
-                    > 0
-                )
-        if not done:
-            one[0], one[1], bits[z] = _one(
-                s, rules, groups.listed[j], groups.sizes[j], n, p + t,
-                block.flags[:, o + t], d, v, flags, f,
+        if b.again[t] == 0:
+            continue
+        if clip and b.once[t] == 0 and b.noise[t] < INF64 and b.counts[t] >= 4:
+            last = _suspects(
+                ls, hs, core, c, block.values, block.variance, o + t, b.below[t], b.above[t], first,
+                r.frame, r.x, r.v,
             )  # fmt: skip
-        value[z] = one[0]
-        spread[z] = one[1]
+            if last > first:
+                r.lane[lanes] = t
+                lanes += 1
+                r.begin[lanes] = last
+                first = last
+        else:
+            r.anew[undone] = t
+            undone += 1
+    return lanes, undone
+
+
+@part
+def _anew(s, rules, n, index, k, p, o, lane, lanes, block, r, value, spread, bits):  # type: ignore[no-untyped-def]
+    """Combine the samples of some pixels of one target."""
+    for a in range(lanes):
+        t = lane[a]
+        value[t], spread[t], bits[t] = _one(
+            s, rules, index, k, n, p + t, block.flags[:, o + t], r.samples
+        )
+
+
+@part
+def mark_and_do(s, rules, n, groups, g, p, o, m, size, r, block, b, value, spread, bits):  # type: ignore[no-untyped-def]
+    """Find the pixels of a group that may have outliers, and do all marked pixels of it again."""
+    c, core, exact = groups.size[g], groups.core[g], groups.slack[g] == 0
+    if rules.reject != pixel.NONE:
+        mark(rules, core[: -(-c // 4) * 4], o, m, block, b)
+    lanes, undone = _listed(rules, core, c, o, m, block, b, r)
+    if lanes + undone == 0:
+        return
+    first, taken = groups.start[g], (r.centre, r.number, r.total, r.noise)
+    ls, hs = np.float32(rules.lsigma), np.float32(rules.hsigma)
+    for e in range(groups.start[g + 1] - first):
+        j = groups.member[first + e]
+        z = j * size + p
+        out, out_noise, out_bits = value[z : z + m], spread[z : z + m], bits[z : z + m]
+        listed, k = groups.listed[j], groups.sizes[j]
+        if undone > 0:
+            _anew(s, rules, n, listed, k, p, o, r.anew, undone, block, r, out, out_noise, out_bits)
+        if lanes == 0:
+            continue
+        if exact:
+            i = groups.own[j]
+            _shared(
+                r.lane, lanes, block.values[i, o : o + m], block.variance[i, o : o + m],
+                b.below, b.centre, b.above, b.counts, b.total, b.noise, c % 2 == 0, taken,
+            )  # fmt: skip
+        else:
+            _chosen(r.lane, lanes, b.centres[e], b.used[e], b.sum[e], b.sum_noise[e], taken)
+        more = _reject(
+            ls, hs, groups.uses[j], r.lane, lanes, r.begin, r.frame, r.x, r.v, taken,
+            r.more, out, out_noise,
+        )  # fmt: skip
+        if more > 0:
+            _anew(s, rules, n, listed, k, p, o, r.more, more, block, r, out, out_noise, out_bits)

@@ -37,17 +37,19 @@ class Tile(NamedTuple):
     """Arrays for one tile of one group.
 
     `counts`, `total` and `noise` are number and sums of the samples of the core; `left`, `rest`
-    and `rest_noise` those of the window of one target, and `used`, `sum` and `sum_noise` those that
-    it uses. `extras` has the sorted samples that it does not. `below` and `above`
-    enclose the medians of all targets. `work` has the sorted samples: of the core between a row of
-    -inf and one of +inf, or of a window. `centres` has the median of each target, in the order of
-    the group. `whole` and `less` are what a sum is multiplied by: of all these samples, of all but
-    one. `known` marks pixels that are to be done again for all targets; `out`, `come` and `last`
-    are work space.
+    and `rest_noise` those of the window of one target. Rows of `used`, `sum`, `sum_noise` and
+    `centres` have number, sums and median of the samples that each target of a group uses, in its
+    order. `extras` has the sorted samples that one of them does not. `below` and `above` enclose
+    the medians of all targets. `work` has the sorted samples: of the core between a row of -inf and
+    one of +inf, or of a window. `whole` and `less` are what a sum is multiplied by: of all these
+    samples, of all but one. `known` marks pixels that are to be done again for all targets;
+    `aligned`, `half`, `out`, `come` and `last` are work space.
     """
 
     work: Float32
     extras: Float32
+    aligned: Float32
+    half: Int32
     centres: Float32
     side: Float32
     out: Float32
@@ -134,6 +136,8 @@ def new_tile(n, members, gaps):  # type: ignore[no-untyped-def]
     return Tile(
         np.full((n + gaps + 3, TILE), INF32, np.float32),
         np.empty((gaps + 1, TILE), np.float32),
+        np.empty((gaps + 3, TILE), np.float32),
+        np.empty(TILE, np.int32),
         np.empty((members, TILE), np.float32),
         np.empty(TILE, np.float32),
         np.empty(TILE, np.float32),
@@ -151,9 +155,9 @@ def new_tile(n, members, gaps):  # type: ignore[no-untyped-def]
         np.empty(TILE, np.int32),
         np.empty(TILE, np.float64),
         np.empty(TILE, np.float64),
-        np.empty(TILE, np.int32),
-        np.empty(TILE, np.float64),
-        np.empty(TILE, np.float64),
+        np.empty((members, TILE), np.int32),
+        np.empty((members, TILE), np.float64),
+        np.empty((members, TILE), np.float64),
         np.empty(TILE, np.uint16),
         np.empty(TILE, np.uint16),
         np.empty(TILE, np.uint16),

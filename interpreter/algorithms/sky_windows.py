@@ -3,6 +3,8 @@
 From the window of one target to that of the next a few frames come in and a few go out. Numbers,
 sums and sorted samples follow them: each pixel has its samples in order, those not in use as +inf
 at the end. Each target leaves out itself, and frames of its window that are no skies of it.
+
+What runs for each target takes arrays: tuples of many of them cost more than the loops.
 """
 
 from __future__ import annotations
@@ -13,32 +15,35 @@ from f2yaml.interpreter.algorithms.jit import part
 from f2yaml.interpreter.algorithms.networks import exchange
 from f2yaml.interpreter.algorithms.sky_tiles import HALF32, INF32, ZERO32
 
+#: Ranks of medians, of pixels of a tile, that are done row by row.
+RANKS = 8
+
 
 @part
-def begin(index, mean, o, m, block, b):  # type: ignore[no-untyped-def]
+def begin(values, variance, index, mean, o, m, number, total, noise):  # type: ignore[no-untyped-def]
     """Count and sum the samples of some frames, padded with the dummy to a multiple of four."""
-    tiles.count_rows(block.values, index, o, m, b.left)
-    tiles.sum_rows(block.variance, index, o, m, b.rest_noise)
+    tiles.count_rows(values, index, o, m, number)
+    tiles.sum_rows(variance, index, o, m, noise)
     if mean:
-        tiles.sum_rows(block.values, index, o, m, b.rest)
+        tiles.sum_rows(values, index, o, m, total)
 
 
 @part
-def sort(index, k, pairs, o, m, block, work):  # type: ignore[no-untyped-def]
+def sort(values, index, k, pairs, o, m, work):  # type: ignore[no-untyped-def]
     """Sort the samples of `k` frames with the network `pairs`; the rows after them are +inf."""
-    tiles.sort_up(block.values, index, k, o, m, pairs, work)
+    tiles.sort_up(values, index, k, o, m, pairs, work)
     for q in range(k, len(work)):
         work[q, :m] = INF32
 
 
 @part
-def change(old, new, mean, o, m, block, b):  # type: ignore[no-untyped-def]
+def change(values, variance, old, new, mean, o, m, number, total, noise):  # type: ignore[no-untyped-def]
     """Take the frame `old` out of number and sums, and put `new` in; either may be the dummy."""
-    x, y = block.values[old, o : o + m], block.values[new, o : o + m]
-    _count(x, y, m, b.left)
+    x, y = values[old, o : o + m], values[new, o : o + m]
+    _count(x, y, m, number)
     if mean:
-        _add(x, y, m, b.rest)
-    _add(block.variance[old, o : o + m], block.variance[new, o : o + m], m, b.rest_noise)
+        _add(x, y, m, total)
+    _add(variance[old, o : o + m], variance[new, o : o + m], m, noise)
 
 
 # Loops of their own: LLVM does not vectorise them inside of others.
@@ -59,13 +64,12 @@ def _add(old, new, m, total):  # type: ignore[no-untyped-def]
 
 
 @part
-def replace(old, new, rows, o, m, block, b):  # type: ignore[no-untyped-def]
+def replace(values, old, new, rows, o, m, work, out, come, last):  # type: ignore[no-untyped-def]
     """Take the samples of `old` out of the first `rows` sorted rows, and put those of `new` in.
 
-    The row after them is +inf.
+    The row after them is +inf; `out`, `come` and `last` are work space.
     """
-    work, out, come, last = b.work, b.out, b.come, b.last
-    x, y = block.values[old, o : o + m], block.values[new, o : o + m]
+    x, y = values[old, o : o + m], values[new, o : o + m]
     for t in range(m):
         v, w = x[t], y[t]
         out[t] = v if v == v else INF32
@@ -99,21 +103,20 @@ def _shift_two(first, second, third, out, come, last, m):  # type: ignore[no-unt
 
 
 @part
-def leave_out(frames, mean, o, m, block, b):  # type: ignore[no-untyped-def]
-    """Fill `used`, `sum` and `sum_noise` with those of the window without pairs of `frames`."""
-    used, total, noise = b.used, b.sum, b.sum_noise
+def leave_out(values, variance, frames, mean, o, m, left, rest, rest_noise, used, total, noise):  # type: ignore[no-untyped-def]
+    """Fill `used`, `total` and `noise` with those of the window without pairs of `frames`."""
     for t in range(m):
-        used[t] = b.left[t]
+        used[t] = left[t]
     for t in range(m):
-        noise[t] = b.rest_noise[t]
+        noise[t] = rest_noise[t]
     if mean:
         for t in range(m):
-            total[t] = b.rest[t]
+            total[t] = rest[t]
     for q in range(0, frames.size, 2):
         i, j = frames[q], frames[q + 1]
-        x, y = block.values[i, o : o + m], block.values[j, o : o + m]
+        x, y = values[i, o : o + m], values[j, o : o + m]
         _discount(x, y, m, used)
-        _subtract(block.variance[i, o : o + m], block.variance[j, o : o + m], m, noise)
+        _subtract(variance[i, o : o + m], variance[j, o : o + m], m, noise)
         if mean:
             _subtract(x, y, m, total)
 
@@ -157,45 +160,70 @@ def scale(total, weight, twice, m, out):  # type: ignore[no-untyped-def]
 
 
 @part
-def medians(frames, k, pairs, o, m, block, b, value):  # type: ignore[no-untyped-def]
+def medians(  # type: ignore[no-untyped-def]
+    values, frames, k, pairs, used, o, m, extras, work, aligned, half, low, high, value
+):
     """Write the medians of the window without the samples of the first `k` of `frames`.
 
-    `used` counts the samples that are left. Of sorted samples, those from one on that is taken out
-    move down by one place: beginning with the least, each that is not above the value so far makes
-    it the next one. Where no sample is left the value means nothing.
+    `used` counts the samples that are left; `aligned`, `half`, `low` and `high` are work space. Of
+    sorted samples, those from one on that is taken out move down by one place: beginning with the
+    least, each that is not above the value so far makes it the next one. Where no sample is left
+    the value means nothing.
     """
-    extras, work, used = b.extras, b.work, b.used
     for q in range(k):
-        x, row = block.values[frames[q], o : o + m], extras[q]
+        x, row = values[frames[q], o : o + m], extras[q]
         for t in range(m):
             v = x[t]
             row[t] = v if v == v else INF32
     exchange(extras, pairs, m)
-    least, most = used[0], used[0]
     for t in range(m):
-        least = min(least, used[t])
-        most = max(most, used[t])
-    low, high = b.out, b.come
+        half[t] = used[t] >> np.int32(1)
+    least, most = half[0], half[0]
+    for t in range(m):
+        least = min(least, half[t])
+    for t in range(m):
+        most = max(most, half[t])
     if least == most:
-        h = most >> 1
-        _ranked(work, max(h - 1, 0), extras, k, m, low)
-        _ranked(work, h, extras, k, m, high)
+        _ranked(work, max(most - 1, 0), extras, k, m, low)
+        _ranked(work, most, extras, k, m, high)
     else:
-        for t in range(m):
-            h = used[t] >> 1
-            low[t] = work[max(h - 1, 0), t]
-            high[t] = work[h, t]
-        for q in range(k):
-            row = extras[q]
-            for t in range(m):
-                h = (used[t] >> 1) + q
-                x, y, z = row[t], low[t], high[t]
-                low[t] = work[max(h - q - 1, 0) + q + 1, t] if x <= y else y
-                high[t] = work[h + 1, t] if x <= z else z
+        _align(work, half, least, most, k + 2, m, aligned)
+        _ranked(aligned, 0, extras, k, m, low)
+        _ranked(aligned, 1, extras, k, m, high)
     for t in range(m):
         x, y = low[t], high[t]
         pair = HALF32 * (x + y)
         value[t] = y if used[t] % 2 == 1 else pair
+
+
+@part
+def _align(work, half, least, most, rows, m, aligned):  # type: ignore[no-untyped-def]
+    """Copy to the first `rows` of `aligned` the sorted samples of each pixel from `half` - 1 on.
+
+    Ranks far below that of `most` pixels are rare: they are looked up one by one.
+    """
+    last = max(least, most - RANKS + 1)
+    for r in range(rows):
+        source, out = work[max(most - 1 + r, 0)], aligned[r]
+        for t in range(m):
+            out[t] = source[t]
+        for h in range(last, most):
+            source = work[max(h - 1 + r, 0)]
+            _choose(source, half, np.int32(h), m, out)
+    if last > least:
+        for t in range(m):
+            h = half[t]
+            if h < last:
+                for r in range(rows):
+                    aligned[r, t] = work[max(h - 1 + r, 0), t]
+
+
+@part
+def _choose(source, half, h, m, out):  # type: ignore[no-untyped-def]
+    for t in range(m):
+        x = source[t]
+        y = out[t]
+        out[t] = x if half[t] == h else y
 
 
 @part
