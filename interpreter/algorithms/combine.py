@@ -33,7 +33,7 @@ from typing import Final, Literal, NamedTuple, Unpack
 import numpy as np
 import numpy.typing as npt
 from f2yaml.interpreter.algorithms import pixel, tiles
-from f2yaml.interpreter.algorithms.jit import kernel, part
+from f2yaml.interpreter.algorithms.jit import kernel, maker, part
 from f2yaml.interpreter.algorithms.median_noise import median_factor
 from f2yaml.interpreter.algorithms.networks import (
     INF32,
@@ -212,7 +212,7 @@ class _Buffers(NamedTuple):
     second: npt.NDArray[np.float64]
 
 
-@part
+@maker
 def _new_buffers(n):  # type: ignore[no-untyped-def]
     return _Buffers(
         np.empty((n, TILE), np.float32),
@@ -439,7 +439,7 @@ def _by_tile(s, rules, n, width, index, pairs, median, value, spread, bits, unus
                 _repair(s, rules, n, p, b.used[:m], value, spread, bits, unused)
 
 
-@part
+@maker
 def _repair(s, rules, n, o, used, value, spread, bits, unused):  # type: ignore[no-untyped-def]
     """Do the pixels without survivors again, one by one: cancel rejection, flag empty ones."""
     d = np.empty(n, np.float32)

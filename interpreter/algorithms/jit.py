@@ -12,6 +12,8 @@ from numba.core import event
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 #: Options of what only kernels call.
 _INSIDE = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+#: References to arrays are not counted: each slice would cost an atomic operation, or two.
+_UNCOUNTED = {"_nrt": False}
 
 
 def kernel(function: _Function) -> _Function:
@@ -33,11 +35,25 @@ def kernel(function: _Function) -> _Function:
     return cast(_Function, _dispatcher(function, cache=False) if make is None else make)
 
 
+def kernel_in_place(function: _Function) -> _Function:
+    """Compile `function` as `kernel`; it makes no arrays, and its caller holds those it gets."""
+    make = _dispatcher(function, cache=True, **_UNCOUNTED)
+    return cast(_Function, make or _dispatcher(function, cache=False, **_UNCOUNTED))
+
+
 def part(function: _Function) -> _Function:
     """Compile `function` as a part of kernels: as `kernel`, but Python cannot call it.
 
     What it would take to be called, for tuples of many arrays, is a quarter of the time to compile.
+    It makes no arrays; its caller holds those that it gets.
     """
+    options = _INSIDE | _UNCOUNTED
+    make = _dispatcher(function, cache=True, **options)
+    return cast(_Function, make or _dispatcher(function, cache=False, **options))
+
+
+def maker(function: _Function) -> _Function:
+    """Compile `function` as `part`; it may make arrays, and return them."""
     make = _dispatcher(function, cache=True, **_INSIDE)
     return cast(_Function, make or _dispatcher(function, cache=False, **_INSIDE))
 

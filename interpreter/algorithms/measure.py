@@ -8,7 +8,7 @@ import numpy as np
 import sep
 from f2yaml.interpreter.algorithms.catalog import MISSING, OBJCAT_DTYPE, ellipse
 from f2yaml.interpreter.algorithms.jit import kernel as compiled
-from f2yaml.interpreter.algorithms.jit import part
+from f2yaml.interpreter.algorithms.jit import maker, part
 from f2yaml.interpreter.dq import DQ
 from numpy.typing import NDArray
 
@@ -229,7 +229,7 @@ def set_flags(
     catalog["FLAGS"] = flags
 
 
-@part
+@maker
 def _profile(image: Any, half: int, x: float, y: float, flux: float, tallest: float) -> Any:
     """FWHM, diameter of half the flux, and peak of a source; -999 where not measured."""
     ny, nx = image.shape

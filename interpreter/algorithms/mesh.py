@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from f2yaml.interpreter.algorithms.jit import kernel as compiled
-from f2yaml.interpreter.algorithms.jit import part
+from f2yaml.interpreter.algorithms.jit import maker, part
 from numpy.typing import NDArray
 
 __all__ = ["Mesh", "Nodes", "levels_at", "make_mesh", "prepare_row", "spline_row"]
@@ -124,7 +124,7 @@ def _gather(data: Any, mask: Any, flags: Any, size: int, y0: int, y1: int, out: 
                 target[t] = part[t] if (own[t] & flags) == 0 else _NAN
 
 
-@part
+@maker
 def _typical(values: Any, n: int) -> Any:
     """Median of a few finite values: differences from it keep their digits in float32."""
     few = np.zeros(_FEW, np.float32)

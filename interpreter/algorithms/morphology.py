@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from f2yaml.interpreter.algorithms.interpolants import kernel
 from f2yaml.interpreter.algorithms.jit import kernel as compiled
-from f2yaml.interpreter.algorithms.jit import part
+from f2yaml.interpreter.algorithms.jit import maker, part
 from f2yaml.interpreter.algorithms.resample import TOLERANCE_PIX, Planes, Resampling, snap
 from f2yaml.interpreter.algorithms.tan import Affine
 from numpy.typing import NDArray
@@ -97,7 +97,7 @@ def _any_set(mask: Any, y0: int, y1: int, x0: int, x1: int) -> bool:
     return False
 
 
-@part
+@maker
 def _cells(mask: Any, out: Any) -> None:
     """Set `out` where a square of _BLOCK pixels of `mask` holds any that is set."""
     ny, nx = mask.shape

@@ -19,7 +19,7 @@ from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
-from f2yaml.interpreter.algorithms.jit import kernel, part
+from f2yaml.interpreter.algorithms.jit import kernel_in_place, part
 
 #: Pixels of a tile: tiles of up to 31 frames fit into a first-level cache of 32 KiB.
 TILE = 256
@@ -110,7 +110,7 @@ def _frozen(pairs: list[tuple[int, int]]) -> Pairs:
     return array
 
 
-@kernel
+@kernel_in_place
 def exchange(tile, pairs, width):  # type: ignore[no-untyped-def]
     """Apply the network `pairs` to the first `width` pixels of `tile` (rows, TILE), in place."""
     for p in range(pairs.shape[0]):

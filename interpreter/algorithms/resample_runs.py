@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from f2yaml.interpreter.algorithms.jit import part
+from f2yaml.interpreter.algorithms.jit import maker, part
 
 __all__ = [
     "EDGE",
@@ -62,7 +62,7 @@ class Buffers(NamedTuple):
     series: Any
 
 
-@part
+@maker
 def new_buffers(cols: int, rows: int, width: int) -> Any:
     """Return buffers for runs of up to `width` pixels."""
     wide = width + 16  # rows a power of two apart would compete for the same lines of the cache

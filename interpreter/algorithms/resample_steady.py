@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from f2yaml.interpreter.algorithms.jit import kernel as compiled
-from f2yaml.interpreter.algorithms.jit import part
+from f2yaml.interpreter.algorithms.jit import maker, part
 from f2yaml.interpreter.algorithms.resample_runs import VALUES, evaluate
 
 __all__ = ["fill_steady", "is_steady"]
@@ -321,7 +321,7 @@ def _flags_down(
     return int(mixed)
 
 
-@part
+@maker
 def fill_steady(
     data: Any, var: Any, mask: Any, exclude: int, threshold: float, factor: float, m: Any, y0: int,
     along_x: Any, along_y: Any, out_data: Any, out_var: Any, out_mask: Any, todo: Any, filled: Any,

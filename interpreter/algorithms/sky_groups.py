@@ -23,7 +23,7 @@ from f2yaml.interpreter.algorithms import (
     sky_windows,
     tiles,
 )
-from f2yaml.interpreter.algorithms.jit import kernel, part
+from f2yaml.interpreter.algorithms.jit import kernel, maker, part
 from f2yaml.interpreter.algorithms.median_noise import median_factor
 from f2yaml.interpreter.algorithms.networks import TILE, pruned_pairs, sorting_pairs
 from f2yaml.interpreter.algorithms.pixel import Rules, Samples
@@ -298,7 +298,7 @@ def _group_skies(  # type: ignore[no-untyped-def]
                 )  # fmt: skip
 
 
-@part
+@maker
 def _tile(groups):  # type: ignore[no-untyped-def]
     """Return arrays for a tile, and its width: sorted windows have to stay in the cache."""
     rows, most, wide = np.int64(1), np.int64(1), np.int64(TILE)
@@ -353,6 +353,7 @@ def _windows(  # type: ignore[no-untyped-def]
     for i in range(n):
         some |= present[i]
     adopted, _, flagged = sky_tiles.survey(s, every, n, p, o, m, some, block, b)
+    differ = flagged and sky_tiles.bits_differ(b.once, b.every, m)
     known, number = b.known, groups.size.size
     values, variance, work = block.values, block.variance, b.work
     left, rest, rest_noise = b.left, b.rest, b.rest_noise
@@ -412,10 +413,12 @@ def _windows(  # type: ignore[no-untyped-def]
             else:
                 for t in range(m):
                     out[t] = centre[t]
-            if flagged:
-                sky_tiles.common_bits(m, b.once, b.every, b.again, out_bits)
+            if differ:
+                listed = groups.listed[j, : groups.sizes[j]]
+                tiles.or_used_rows(values, block.flags, listed, o, m, out_bits)
             else:
-                out_bits[:] = 0
+                for t in range(m):
+                    out_bits[t] = b.once[t]
             if least <= 0:
                 sky_tiles.mark_alone(
                     values[n], m, used, b.counts, b.again, out, out_noise, out_bits

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 from f2yaml.interpreter.algorithms import pixel
-from f2yaml.interpreter.algorithms.jit import part
+from f2yaml.interpreter.algorithms.jit import maker, part
 from f2yaml.interpreter.algorithms.networks import TILE
 from f2yaml.interpreter.algorithms.sky_tiles import (
     INF32,
@@ -55,7 +55,7 @@ class Repairs(NamedTuple):
     samples: tuple[Float32, Float32, npt.NDArray[np.uint16], Int32]
 
 
-@part
+@maker
 def new_repairs(n):  # type: ignore[no-untyped-def]
     """Return work space for tiles of `n` frames."""
     return Repairs(
@@ -181,7 +181,8 @@ def _reject(ls, hs, uses, lane, lanes, begin, frame, x, v, taken, more, value, s
 def _listed(rules, core, c, o, m, block, b, r):  # type: ignore[no-untyped-def]
     """List the marked pixels with suspects in `r`, and others in `anew`; return how many of each.
 
-    Where samples in use have bits, or few are left, a pixel is done from its samples.
+    Where not all samples in use have the same bits, or few are left, a pixel is done from its
+    samples.
     """
     clip = rules.operation == pixel.MEAN and rules.reject != pixel.NONE
     ls, hs = np.float32(rules.lsigma), np.float32(rules.hsigma)
@@ -189,7 +190,7 @@ def _listed(rules, core, c, o, m, block, b, r):  # type: ignore[no-untyped-def]
     for t in range(m):
         if b.again[t] == 0:
             continue
-        if clip and b.once[t] == 0 and b.noise[t] < INF64 and b.counts[t] >= 4:
+        if clip and b.once[t] & ~b.every[t] == 0 and b.noise[t] < INF64 and b.counts[t] >= 4:
             last = _suspects(
                 ls, hs, core, c, block.values, block.variance, o + t, b.below[t], b.above[t], first,
                 r.frame, r.x, r.v,

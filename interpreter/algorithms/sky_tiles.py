@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 from f2yaml.interpreter.algorithms import pixel, tiles
-from f2yaml.interpreter.algorithms.jit import part
+from f2yaml.interpreter.algorithms.jit import maker, part
 from f2yaml.interpreter.algorithms.networks import TILE
 from f2yaml.interpreter.algorithms.sky_adopt import adopt
 from f2yaml.interpreter.dq import DQ, NOT_SIGNAL
@@ -127,7 +127,7 @@ def bits_present(flags, n, o, m, present):  # type: ignore[no-untyped-def]
         present[i] = bits
 
 
-@part
+@maker
 def new_tile(n, members, gaps):  # type: ignore[no-untyped-def]
     """Return a tile for up to `n` sorted frames, and `members` targets of a group of windows.
 
@@ -241,10 +241,10 @@ def survey(s, core, c, p, o, m, some, block, b):  # type: ignore[no-untyped-def]
     for t in range(m):
         b.again[t] = not (b.noise[t] < INF64)
     b.once[:] = 0
+    b.every[:] = 65535
     flagged = adopted > 0 or some & SIGNAL_BITS != 0
     if flagged:
         b.twice[:] = 0
-        b.every[:] = 65535
         collect_bits(used, o, m, block, b)
     return adopted, least, flagged
 
@@ -260,9 +260,9 @@ def prepare(s, core, c, pairs, rules, p, o, m, some, block, b):  # type: ignore[
         b.work[0] = -INF32
         b.work[c + 1] = INF32
         centre = max(c // 2 - 1, 0) if c % 2 == 0 else c // 2
-        b.below[:m] = b.work[max(centre, 1), :m]
-        b.centre[:m] = b.work[centre + 1, :m]
-        b.above[:m] = b.work[min(centre + 2, c), :m]
+        tiles.copy_row(b.work[max(centre, 1)], m, b.below)
+        tiles.copy_row(b.work[centre + 1], m, b.centre)
+        tiles.copy_row(b.work[min(centre + 2, c)], m, b.above)
     return adopted, least, flagged
 
 
@@ -343,12 +343,12 @@ def others_bits(own, flags, m, once, twice, bits):  # type: ignore[no-untyped-de
 
 
 @part
-def common_bits(m, once, every, again, bits):  # type: ignore[no-untyped-def]
-    """Write the bits of all samples; mark the pixels where some samples do not have them."""
+def bits_differ(once, every, m):  # type: ignore[no-untyped-def]
+    """Return whether some samples in use of a pixel have bits that others of it do not have."""
+    differ = NO_BITS
     for t in range(m):
-        bits[t] = once[t]
-    for t in range(m):
-        again[t] |= once[t] != (once[t] & every[t])
+        differ |= once[t] & ~every[t]
+    return differ != 0
 
 
 @part

@@ -13,7 +13,7 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 import numpy.typing as npt
 from f2yaml.interpreter.algorithms import pixel
-from f2yaml.interpreter.algorithms.jit import part
+from f2yaml.interpreter.algorithms.jit import maker, part
 from f2yaml.interpreter.algorithms.networks import INF32, exchange
 from f2yaml.interpreter.dq import NOT_SIGNAL
 
@@ -32,7 +32,7 @@ class Block(NamedTuple):
     flags: npt.NDArray[np.uint16]
 
 
-@part
+@maker
 def new_block(n, width):  # type: ignore[no-untyped-def]
     """Return an empty block for runs of up to `width` pixels."""
     # Rows a power of two apart would compete for the same lines of the cache.
@@ -134,6 +134,13 @@ def load_worse(s, n, p, o, m, best, block):  # type: ignore[no-untyped-def]
                 x = values[t]
                 v = factor * spread[t]
                 variance[t] = v if x == x else ZERO32
+
+
+@part
+def copy_row(source, m, out):  # type: ignore[no-untyped-def]
+    """Copy the first `m` samples of a row."""
+    for t in range(m):
+        out[t] = source[t]
 
 
 @part
