@@ -6,15 +6,9 @@ are or whether a plane stays in memory.
 
 from __future__ import annotations
 
-import errno
 import itertools
-import math
 import mmap
-import os
-import shutil
-import tempfile
 import threading
-import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import replace
@@ -22,9 +16,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
-from f2yaml.interpreter.errors import OutputError
 from f2yaml.interpreter.frame import Frame
-from f2yaml.interpreter.leftovers import mark
 from f2yaml.interpreter.memory import Pool
 from f2yaml.interpreter.pixels import (
     Array,
@@ -36,6 +28,7 @@ from f2yaml.interpreter.pixels import (
     Planes,
     evaluate,
 )
+from f2yaml.interpreter.scratch import Scratch
 from f2yaml.interpreter.stacks import calibrated_band
 
 S = TypeVar("S")
@@ -74,12 +67,10 @@ class Engine:
         self.jobs = max(1, jobs)
         self.max_memory = min(max_memory, KEPT_BYTES)
         self.band_rows = band_rows
-        self._scratch_parent = scratch
-        self._scratch: Path | None = None
+        self._scratch = Scratch(scratch)
+        self._mapped = self._scratch.mapped
         self._pool = Pool(self.max_memory)
-        self._mapped: weakref.WeakSet[mmap.mmap] = weakref.WeakSet()
         self._lock = threading.Lock()
-        self._numbers = itertools.count()
         #: Told the share done of a `map`, from any thread.
         self.on_progress: Callable[[float], None] | None = None
 
@@ -188,30 +179,15 @@ class Engine:
             return
         with self._lock:
             for memory in list(self._mapped):
-                memory.madvise(mmap.MADV_DONTNEED)
+                if hasattr(mmap, "MADV_DONTNEED"):
+                    memory.madvise(mmap.MADV_DONTNEED)
 
     def empty(self, shape: Sequence[int], dtype: Any) -> Array:
         """Return an array to fill: in memory while there is room, else in a scratch file."""
         array = self._pool.empty(shape, dtype)
         if array is not None:
             return array
-        path = self._scratch_file()
-        kind = np.dtype(dtype)
-        try:
-            reserve(path, max(1, math.prod(shape) * kind.itemsize))
-            mapped = np.memmap(path, kind, "r+", shape=tuple(shape))
-        except OSError as error:
-            raise OutputError(
-                f"scratch files cannot be made in {path.parent.parent}: {error.strerror or error}",
-                "planes that exceed --max-memory are kept there while the run lasts",
-                "free some space, give a higher --max-memory, or another folder with --outdir",
-            ) from error
-        finally:
-            path.unlink(missing_ok=True)  # the mapping keeps the pages; nothing is left behind
-        if hasattr(mmap, "MADV_DONTNEED"):
-            with self._lock:
-                self._mapped.add(mapped._mmap)  # type: ignore[attr-defined]
-        return mapped
+        return self._scratch.array(shape, dtype)
 
     def settle(self, frame: Frame) -> Frame:
         """Compute the planes of a frame that are not yet, and keep them where there is room.
@@ -241,36 +217,10 @@ class Engine:
             return replace(frame, pixels=Overlay(held, pixels.planes))
         return replace(frame, pixels=InMemory(evaluate(pixels, self.empty)))
 
-    def _scratch_file(self) -> Path:
-        with self._lock:
-            return self._folder() / f"{next(self._numbers)}.planes"
-
-    def _folder(self) -> Path:
-        """Return the folder of scratch files, made when it is first asked for."""
-        if self._scratch is None:
-            self._scratch = Path(
-                tempfile.mkdtemp(prefix=f".f2yaml-scratch-{mark()}-", dir=self._scratch_parent)
-            )
-        return self._scratch
-
     def close(self) -> None:
         """Remove the scratch files, and let go of memory that is not in use."""
         self._pool.clear()
-        if self._scratch is not None:
-            shutil.rmtree(self._scratch, ignore_errors=True)
-            self._scratch = None
-
-
-def reserve(path: Path, size: int) -> None:
-    """Make a file with all its blocks; a mapping that lacks one would end in a signal."""
-    with path.open("wb") as file:
-        try:
-            os.posix_fallocate(file.fileno(), 0, size)
-        except (AttributeError, OSError) as error:
-            unknown = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)
-            if isinstance(error, OSError) and error.errno not in unknown:
-                raise
-            file.truncate(size)  # a system or file system that cannot
+        self._scratch.close()
 
 
 def _resident() -> int:

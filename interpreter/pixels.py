@@ -19,6 +19,7 @@ from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 import numpy as np
 from f2yaml.interpreter.leftovers import Identity, still
 from f2yaml.interpreter.packed import Packed
+from f2yaml.interpreter.scratch import put
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
@@ -400,5 +401,5 @@ def evaluate(pixels: Pixels, empty: Callable[..., Array] = np.empty) -> Planes:
             target = out[number]
             if target is None:
                 target = out[number] = empty((rows, *plane.shape[1:]), plane.dtype)
-            target[start:stop] = plane
+            put(target[start:stop], plane)
     return Planes(*out).freeze()  # type: ignore[arg-type]

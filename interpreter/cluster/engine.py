@@ -19,9 +19,10 @@ import distributed
 import numpy as np
 from f2yaml.interpreter.cluster.storage import Storage
 from f2yaml.interpreter.cluster.worker import Job, do, versions
-from f2yaml.interpreter.engine import GIB, Engine, reserve
+from f2yaml.interpreter.engine import GIB, Engine
 from f2yaml.interpreter.errors import ClusterError, OutputError
 from f2yaml.interpreter.pixels import Array
+from f2yaml.interpreter.scratch import reserve
 
 S = TypeVar("S")
 T = TypeVar("T")
@@ -58,7 +59,7 @@ class DaskEngine(Engine):
         super().__init__(jobs, max_memory, folder.absolute(), band_rows)
         self._cluster, self._client = _connected(scheduler, self.jobs)
         self.jobs = max(self.jobs if scheduler is None else 1, self._threads())
-        self._storage = Storage(self._folder(), synced=scheduler is not None, owner=True)
+        self._storage = Storage(self._scratch.made(), synced=scheduler is not None, owner=True)
         self._versions = versions()
 
     # work -----------------------------------------------------------------------------------

@@ -34,6 +34,7 @@ from f2yaml.interpreter.registry import (
     between_streams,
     group,
 )
+from f2yaml.interpreter.scratch import put, room
 from pydantic import Field, model_validator
 
 #: Of a band of all skies: small enough for a cache that cores share, large enough to read in runs.
@@ -525,10 +526,12 @@ def _subtracted(
         start, stop = band
         given, frames = bands.read(start, stop)
         sky = _skies(given, of, params)
+        spare = [np.empty((stop - start, shape[1]), t) for t in (np.float32, np.float32, np.uint16)]
         for n, (rows, out) in enumerate(zip(frames, outs, strict=True)):
             assert out.variance is not None
             assert out.mask is not None
-            filled = [plane[start:stop] for plane in (out.data, out.variance, out.mask)]
+            places = [plane[start:stop] for plane in (out.data, out.variance, out.mask)]
+            filled = [room(place, rest) for place, rest in zip(places, spare, strict=True)]
             algorithms.sky_subtract.subtract_rows(
                 rows,
                 Rows(sky[0][n], sky[1][n], sky[2][n]),
@@ -537,6 +540,8 @@ def _subtracted(
                 (surfaces[n][0][start:stop], surfaces[n][1]),
                 Rows(filled[0], filled[1], filled[2]),
             )
+            for place, plane in zip(places, filled, strict=True):
+                put(place, plane)
 
     bytes_per_row = (len(bands.skies) * 16 + len(bands.frames) * 10) * shape[1]
     rows = engine.bands(shape[0], bytes_per_row, BAND_BYTES, BAND_ROWS)
