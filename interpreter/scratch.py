@@ -33,20 +33,21 @@ Array = NDArray[Any]
 TOGETHER = 16
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _File:
-    """What is needed to write into a mapped file."""
+    """A mapped file; `used` of its bytes are taken, by `users` arrays."""
 
-    number: int
-    address: int
+    memory: mmap.mmap
+    used: int = 0
+    users: int = 0
 
 
-#: Files of all mappings of this process.
-_files: weakref.WeakKeyDictionary[mmap.mmap, _File] = weakref.WeakKeyDictionary()
+#: Descriptor and first address of each mapped file of this process.
+_places: weakref.WeakKeyDictionary[mmap.mmap, tuple[int, int]] = weakref.WeakKeyDictionary()
 
 
 class Scratch:
-    """Makes arrays in scratch files.
+    """Makes arrays in scratch files; space that is given back is used again.
 
     Parameters
     ----------
@@ -56,17 +57,16 @@ class Scratch:
     """
 
     def __init__(self, parent: Path | None = None) -> None:
-        #: All mappings that are in use.
-        self.mapped: weakref.WeakSet[mmap.mmap] = weakref.WeakSet()
         self._parent = parent
         self._folder: Path | None = None
-        self._lock = threading.RLock()
+        self._lock = threading.RLock()  # arrays may be given back while this thread holds it
         self._numbers = itertools.count()
-        self._last: weakref.ref[mmap.mmap] | None = None
-        self._used = 0
+        self._kept: list[_File] = []
+        #: All mappings that are in use.
+        self.mapped: weakref.WeakSet[mmap.mmap] = weakref.WeakSet()
 
     def array(self, shape: Sequence[int], dtype: Any) -> Array:
-        """Return an array of arbitrary content, or zeros.
+        """Return an array of arbitrary content.
 
         Raises
         ------
@@ -77,16 +77,23 @@ class Scratch:
         count = math.prod(shape)
         size = max(1, -(-count * kind.itemsize // mmap.PAGESIZE)) * mmap.PAGESIZE
         with self._lock:
-            memory = self._last() if self._last is not None else None
-            if memory is None or self._used + size > len(memory):
-                memory = self._mapping(size)
-                self._last, self._used = weakref.ref(memory), 0
-            start = self._used
-            self._used += size
-        return np.frombuffer(memory, kind, count, start).reshape(tuple(shape))
+            fitting = (file for file in self._kept if file.used + size <= len(file.memory))
+            file = next(fitting, None) or self._new(size)
+            start = file.used
+            file.used += size
+            file.users += 1
+        array = np.frombuffer(file.memory, kind, count, start)
+        weakref.finalize(array, self._give_back, file)
+        return array.reshape(tuple(shape))
 
-    def _mapping(self, size: int) -> mmap.mmap:
-        """Return the mapping of a new file for some arrays of a size; for one if space is scarce."""
+    def _give_back(self, file: _File) -> None:
+        with self._lock:
+            file.users -= 1
+            if file.users == 0:
+                file.used = 0
+
+    def _new(self, size: int) -> _File:
+        """Return a new file for some arrays of a size; for one if space is scarce."""
         folder = self.made()
         path = folder / f"{next(self._numbers)}.planes"
         try:
@@ -105,11 +112,12 @@ class Scratch:
             raise _no_room(folder.parent, error) from error
         finally:
             path.unlink(missing_ok=True)  # the mapping keeps the pages; nothing is left behind
-        address = np.frombuffer(memory, np.uint8).__array_interface__["data"][0]
-        _files[memory] = _File(number, address)
+        _places[memory] = number, np.frombuffer(memory, np.uint8).__array_interface__["data"][0]
+        file = _File(memory)
         weakref.finalize(memory, os.close, number)
+        self._kept.append(file)
         self.mapped.add(memory)
-        return memory
+        return file
 
     def made(self) -> Path:
         """Return the folder of the files, made when it is first asked for."""
@@ -120,7 +128,9 @@ class Scratch:
         return self._folder
 
     def close(self) -> None:
-        """Remove the folder."""
+        """Remove the folder, and let go of files that are not in use."""
+        with self._lock:
+            self._kept.clear()
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
             self._folder = None
@@ -136,7 +146,7 @@ def room(view: Array, spare: Array) -> Array:
     spare : array, shape of `view`
         Memory that is used again, for parts of scratch files.
     """
-    return view if _file_of(view) is None else spare
+    return view if _place_of(view) is None else spare
 
 
 def put(view: Array, values: Array) -> None:
@@ -156,17 +166,18 @@ def put(view: Array, values: Array) -> None:
     """
     if values is view:
         return
-    file = _file_of(view)
-    if file is None:
+    place = _place_of(view)
+    if place is None:
         view[...] = values
         return
     assert view.flags.c_contiguous
     assert view.dtype == values.dtype
-    at = view.__array_interface__["data"][0] - file.address
+    number, address = place
+    at = view.__array_interface__["data"][0] - address
     left = np.ascontiguousarray(values).reshape(-1).view(np.uint8).data
     while left:
         try:
-            done = os.pwrite(file.number, left, at)
+            done = os.pwrite(number, left, at)
         except OSError as error:
             raise _no_room(None, error) from error
         left, at = left[done:], at + done
@@ -184,12 +195,14 @@ def reserve(path: Path, size: int) -> None:
             file.truncate(size)  # a system or file system that cannot
 
 
-def _file_of(view: Array) -> _File | None:
-    """Return the scratch file that an array is part of, if it is."""
+def _place_of(view: Array) -> tuple[int, int] | None:
+    """Return descriptor and first address of the scratch file that an array is part of, if any."""
     base: Any = view
     while isinstance(base, np.ndarray):
         base = base.base
-    return _files.get(base) if isinstance(base, mmap.mmap) else None
+    if isinstance(base, memoryview):
+        base = base.obj
+    return _places.get(base) if isinstance(base, mmap.mmap) else None
 
 
 def _no_room(folder: Path | None, error: OSError) -> OutputError:

@@ -13,6 +13,7 @@ from f2yaml.interpreter.algorithms.tan import Tan
 from f2yaml.interpreter.frame import Frame
 from f2yaml.interpreter.headers import Headers
 from f2yaml.interpreter.pixels import InMemory, Planes
+from f2yaml.interpreter.scratch import room
 
 SCALE = 0.1792 / 3600
 
@@ -203,3 +204,9 @@ def assert_unchanged(before: list[Any], *frames: Frame) -> None:
         assert (name, phu, sci) == (now.name, now.phu.tostring(), now.sci.tostring())
         for old, new in zip(planes, now.pixels.whole(), strict=True):
             np.testing.assert_array_equal(old, new)
+
+
+def filed(array: np.ndarray) -> bool:
+    """Tell whether an array lies in a scratch file."""
+    spare = np.empty_like(array)
+    return room(array, spare) is spare
