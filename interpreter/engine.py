@@ -40,6 +40,8 @@ BAND_BYTES = 48 << 20  # of input per band and thread
 KEPT_BYTES = 7 * GIB // 4
 #: What a process has in memory beyond planes before it lets go of pages of scratch files.
 SLACK_BYTES = 5 * GIB // 8
+#: Pages of files, those of libraries among them, that are not worth to be let go of.
+FEW_BYTES = GIB // 4
 
 
 class Engine:
@@ -175,7 +177,10 @@ class Engine:
 
         They stay in the system's cache of files, and come back when they are asked for.
         """
-        if not self._mapped or _resident() < self.max_memory + SLACK_BYTES:
+        if not self._mapped:
+            return
+        resident, of_files = _resident()
+        if resident < self.max_memory + SLACK_BYTES or of_files < FEW_BYTES:
             return
         with self._lock:
             for memory in list(self._mapped):
@@ -223,13 +228,13 @@ class Engine:
         self._scratch.close()
 
 
-def _resident() -> int:
-    """Return the bytes that this process has in memory; 0 where that is not told."""
+def _resident() -> tuple[int, int]:
+    """Return the bytes that this process has in memory, and those of files; 0 where not told."""
     try:
-        pages = Path("/proc/self/statm").read_text(encoding="ascii").split()[1]
+        pages = Path("/proc/self/statm").read_text(encoding="ascii").split()
     except OSError:
-        return 0
-    return int(pages) * mmap.PAGESIZE
+        return 0, 0
+    return int(pages[1]) * mmap.PAGESIZE, int(pages[2]) * mmap.PAGESIZE
 
 
 SERIAL = Engine()
