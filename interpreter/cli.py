@@ -99,16 +99,26 @@ def _heeding(argv: Sequence[str] | None) -> int:
         status = _main(argv)
         sys.stdout.flush()
     except KeyboardInterrupt:
-        print("interrupted; products already written are complete", file=sys.stderr)
-        return 130
+        return _interrupted()
     except OSError as error:
-        return _not_printed(error)
+        return _interrupted() if _ended_by else _not_printed(error)
+    except Exception:
+        if not _ended_by:
+            raise
+        return _interrupted()
     return status
+
+
+def _interrupted() -> int:
+    print("interrupted; products already written are complete", file=sys.stderr)
+    return 130
 
 
 def _heed_signals() -> None:
     """Let the end of a session or of the machine's day do what Ctrl-C does; nohup is respected."""
     signal.signal(signal.SIGTERM, _terminated)
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _terminated)
     hangup = getattr(signal, "SIGHUP", None)
     if hangup is not None and signal.getsignal(hangup) != signal.SIG_IGN:
         signal.signal(hangup, _terminated)
@@ -298,6 +308,8 @@ def _run(arguments: argparse.Namespace) -> int:
         print(f"f2yaml: {_NO_MEMORY}", file=sys.stderr)
         return 1
     except Exception as error:
+        if _ended_by and not arguments.debug:
+            raise
         if isinstance(error, OSError):
             with suppress(OSError):
                 return _not_printed(error)
@@ -351,5 +363,10 @@ def _plug_in_problems() -> None:
         print(printable(problem.render()), file=sys.stderr)
 
 
+#: Signals to end that have come. Libraries may make other errors of them: pydantic does.
+_ended_by: list[int] = []
+
+
 def _terminated(number: int, frame: object) -> NoReturn:
+    _ended_by.append(number)
     raise KeyboardInterrupt

@@ -61,22 +61,26 @@ def subtract_rows(
 
 
 def subtract_surface(
-    data: Float32, surface: Float64 | None, level: float, rows: tuple[int, int] | None = None
+    data: Float32,
+    surface: Float64 | None,
+    level: float,
+    first: int = 0,
+    shape: tuple[int, int] | None = None,
 ) -> None:
     """Subtract a surface over the whole image and a level, in place.
 
     Parameters
     ----------
-    data : float32, shape (ny, nx)
+    data : float32, shape (rows, nx)
+        Rows of the image, from `first` on.
     surface : float64, shape (order + 1, order + 1), or None
     level : float
-    rows : (int, int), optional
-        First row and that after the last to change; default all.
+    shape : (int, int), optional
+        That of the image; default that of `data`.
     """
-    shape = (data.shape[0], data.shape[1])
-    start, stop = (0, shape[0]) if rows is None else rows
-    along, basis = legendre_basis(surface, shape, start, stop)
-    _surface(along, basis, np.float32(level), data[start:stop])
+    ny, nx = data.shape if shape is None else shape
+    along, basis = legendre_basis(surface, (ny, nx), first, first + len(data))
+    _surface(along, basis, np.float32(level), data)
 
 
 @kernel

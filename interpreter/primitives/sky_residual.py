@@ -11,6 +11,7 @@ from f2yaml.interpreter.engine import Engine, read_band
 from f2yaml.interpreter.frame import Frame
 from f2yaml.interpreter.pixels import Array, Planes
 from f2yaml.interpreter.primitives.sky_levels import Box
+from f2yaml.interpreter.scratch import put, room
 
 if TYPE_CHECKING:
     from f2yaml.interpreter.algorithms.surface import Blocks
@@ -230,11 +231,18 @@ def _subtract(
     outs: Sequence[Planes], amounts: Sequence[tuple[Array | None, float]], engine: Engine
 ) -> None:
     """Subtract from the data of each frame, in place, its surface and level."""
-    ny, nx = outs[0].data.shape
+    ny, nx = outs[0].data.shape[0], outs[0].data.shape[1]
 
     def work(band: tuple[int, int]) -> None:
+        start, stop = band
+        spare = np.empty((stop - start, nx), np.float32)
         for out, (surface, level) in zip(outs, amounts, strict=True):
-            algorithms.sky_subtract.subtract_surface(out.data, surface, level, band)
+            rows = out.data[start:stop]
+            target = room(rows, spare)
+            if target is not rows:
+                target[:] = rows
+            algorithms.sky_subtract.subtract_surface(target, surface, level, start, (ny, nx))
+            put(rows, target)
 
     engine.fill(work, engine.bands(ny, 4 * nx * len(outs)), [out.data for out in outs])
 

@@ -155,6 +155,30 @@ def test_a_signal_while_python_lets_go_of_an_object_is_not_lost() -> None:
     assert done.stderr == "interrupted; products already written are complete\n"
 
 
+TURNED = """
+import os, signal, sys, time
+from f2yaml.interpreter import cli
+def run(argv):
+    try:
+        os.kill(os.getpid(), getattr(signal, sys.argv[1]))
+        time.sleep(50)
+    except KeyboardInterrupt:
+        raise OSError(5, "made of it") if sys.argv[2:] else ValueError("made of it")
+cli._main = run
+raise SystemExit(cli.main())
+"""
+
+
+@pytest.mark.parametrize("words", [("SIGINT",), ("SIGTERM",), ("SIGHUP", "os")])
+def test_an_error_that_a_library_makes_of_a_signal_is_that_signal(words: tuple[str, ...]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", TURNED, *words],
+        capture_output=True, text=True, timeout=40, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (130, "")
+    assert done.stderr == "interrupted; products already written are complete\n"
+
+
 def test_a_killed_run_leaves_no_half_product(f2yaml: Program, tiny: Night, desk: Path) -> None:
     """Killed while products are written: each that has its name is whole."""
     words = ("run", "ultradeep_part1", "--inputs", *tiny.science, *tiny.user_cal, "-q")

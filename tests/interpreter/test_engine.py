@@ -148,6 +148,10 @@ def test_pages_of_scratch_files_are_let_go(tmp_path: Path, monkeypatch: pytest.M
     engine.map(lambda item: item, [1])
     assert resident_files() > before - size // 2  # there is room yet
     monkeypatch.setattr("f2yaml.interpreter.engine.SLACK_BYTES", 0)
+    monkeypatch.setattr("f2yaml.interpreter.engine.FEW_BYTES", 1 << 40)
+    engine.map(lambda item: item, [1])
+    assert resident_files() > before - size // 2  # nor would it be worth it
+    monkeypatch.setattr("f2yaml.interpreter.engine.FEW_BYTES", 0)
     engine.map(lambda item: item, [1])
     assert resident_files() < before - 0.9 * size
     np.testing.assert_array_equal(made, np.arange(size // 4, dtype=np.float32))
