@@ -35,7 +35,7 @@ S = TypeVar("S")
 T = TypeVar("T")
 R = TypeVar("R")
 GIB = 1 << 30
-BAND_BYTES = 48 << 20  # of input per band and thread
+BAND_BYTES = 16 << 20  # of input per band and thread
 #: Planes in memory, whatever is allowed: beyond it the system's cache of scratch files serves.
 KEPT_BYTES = 7 * GIB // 4
 #: What a process has in memory beyond planes before it lets go of pages of scratch files.
