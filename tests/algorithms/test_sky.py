@@ -415,3 +415,32 @@ def test_windows_with_gaps(operation: Any) -> None:
         assert_array_equal(bits, shared.mask[j])
         assert_allclose(shared.data[j], x, atol=1.3e-7 if operation == "mean" else 0, rtol=0)
         assert_allclose(shared.variance[j], v, rtol=2e-7)
+
+
+@pytest.mark.parametrize("reach", [25, 6])
+def test_bits_that_differ_are_those_of_the_samples_used(reach: int) -> None:
+    """Where no frame is illuminated, and objects lie there in some: the bits of each target's."""
+    n = 20
+    rng = np.random.default_rng(6)
+    shape = (n, 2, 300)
+    level = np.linspace(900, 1100, n)
+    data = (level[:, None, None] + rng.normal(0, 10, shape)).astype(np.float32)
+    variance = np.full(shape, 100, np.float32)
+    mask = np.full(shape, 64, np.uint16)
+    mask[3, 0] |= 4
+    objects = (rng.random(shape) < 0.1).astype(np.uint8)
+    neighbours = near(n, reach)
+    options: dict[str, Any] = {"operation": "mean", "reject": "varclip"}
+    sky = sky_band(data, variance, mask, objects, level, neighbours, own=np.arange(n), **options)
+    inverse = 1 / level.astype(np.float32)
+    for j, row in enumerate(neighbours):
+        use = row[row >= 0]
+        flags = mask[use] | (objects[use] != 0)
+        one = combine(
+            data[use], variance[use], flags, operation="mean", reject="varclip", scale=inverse[use]
+        )
+        assert one.mask is not None
+        assert_array_equal(sky.mask[j], one.mask)
+        assert_allclose(sky.data[j], one.data, atol=1.3e-7, rtol=0)
+        assert_allclose(sky.variance[j], one.variance, rtol=3e-7)
+    assert set(np.unique(sky.mask)) >= {64, 65, 68, 69}

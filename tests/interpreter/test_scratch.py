@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from f2yaml.interpreter.engine import Engine
+from f2yaml.interpreter.errors import OutputError
 from f2yaml.interpreter.pixels import Chain, InMemory, Planes, evaluate, mapped
 from f2yaml.interpreter.scratch import TOGETHER, Scratch, put, room
 from numpy.testing import assert_array_equal
@@ -106,3 +107,28 @@ def test_computed_planes_reach_the_file(tmp_path: Path) -> None:
     assert_array_equal(made.data, data * 2)
     engine.close()
     assert_array_equal(made.data, data * 2)  # what is in use stays
+
+
+def test_what_is_written_in_parts_is_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plane = Scratch(tmp_path).array(SHAPE, "f4")
+    real = os.pwrite
+    monkeypatch.setattr(os, "pwrite", lambda number, data, at: real(number, data[:1000], at))
+    values = np.arange(plane.size, dtype=np.float32).reshape(SHAPE)
+    put(plane, values)
+    assert_array_equal(plane, values)
+    put(plane[3:5], values[7:9])
+    assert_array_equal(plane[3:5], values[7:9])
+    assert_array_equal(plane[5:], values[5:])
+
+
+def test_a_file_that_cannot_be_written_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plane = Scratch(tmp_path).array(SHAPE, "f4")
+
+    def full(number: int, data: memoryview, at: int) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "pwrite", full)
+    with pytest.raises(OutputError, match=r"scratch files cannot be written: No space left"):
+        put(plane, np.zeros(SHAPE, np.float32))
