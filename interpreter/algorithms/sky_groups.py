@@ -354,77 +354,95 @@ def _windows(  # type: ignore[no-untyped-def]
         some |= present[i]
     adopted, _, flagged = sky_tiles.survey(s, every, n, p, o, m, some, block, b)
     differ = flagged and sky_tiles.bits_differ(b.once, b.every, m)
-    known, number = b.known, groups.size.size
-    values, variance, work = block.values, block.variance, b.work
-    left, rest, rest_noise = b.left, b.rest, b.rest_noise
-    below, above = b.below, b.above
-    for t in range(m):
-        known[t] = b.again[t]
-    rows, ordered = 0, clip or not is_mean
-    for g in range(number):
+    known, rows = b.known, 0
+    tiles.copy_row(b.again, m, known)
+    for g in range(groups.size.size):
         if groups.slack[g] == 0:
             continue
-        below[:m] = INF32
-        above[:m] = -INF32
-        for t in range(m):
-            b.again[t] = known[t]
+        b.below[:m] = INF32
+        b.above[:m] = -INF32
+        tiles.copy_row(known, m, b.again)
         first = groups.start[g]
         for e in range(groups.start[g + 1] - first):
             j = groups.member[first + e]
-            k = groups.width[j]
-            if groups.fresh[j] > 0:
-                window = groups.window[j, : -(-k // 4) * 4]
-                sky_windows.begin(values, variance, window, is_mean, o, m, left, rest, rest_noise)
-                if ordered:
-                    at = networks.start[number + k]
-                    pairs = networks.pairs[at : networks.start[number + k + 1]]
-                    sky_windows.sort(values, window, k, pairs, o, m, work)
-                rows = k
-            for q in range(groups.changes[j]):
-                old, new = groups.go[j, q], groups.come[j, q]
-                sky_windows.change(
-                    values, variance, old, new, is_mean, o, m, left, rest, rest_noise
-                )
-                rows += old == n
-                if ordered:
-                    sky_windows.replace(values, old, new, rows, o, m, work, b.out, b.come, b.last)
-                rows -= new == n
-            without = groups.gap[j, : groups.gaps[j] + groups.gaps[j] % 2]
-            used, total, noise, centre = b.used[e], b.sum[e], b.sum_noise[e], b.centres[e]
-            sky_windows.leave_out(
-                values, variance, without, is_mean, o, m, left, rest, rest_noise,
-                used, total, noise,
-            )  # fmt: skip
-            if ordered:
-                q = number + groups.gaps[j]
-                pairs = networks.pairs[networks.start[q] : networks.start[q + 1]]
-                sky_windows.medians(
-                    values, without, groups.gaps[j], pairs, used, o, m, b.extras, work,
-                    b.aligned, b.half, b.out, b.come, centre,
-                )  # fmt: skip
-            if clip:
-                sky_windows.enclose(centre, m, below, above)
+            rows = _slide(groups, networks, j, rows, is_mean, clip, o, m, n, block, b)
+            _use(groups, networks, j, e, is_mean, clip, o, m, block, b)
             z = j * size + p
-            out, out_noise, out_bits = value[z : z + m], spread[z : z + m], bits[z : z + m]
-            least = sky_windows.weigh(used, table, m, b.whole)
-            sky_windows.scale(noise, b.whole, is_mean, m, out_noise)
-            if is_mean:
-                sky_windows.scale(total, b.whole, False, m, out)
-            else:
-                for t in range(m):
-                    out[t] = centre[t]
-            if differ:
-                listed = groups.listed[j, : groups.sizes[j]]
-                tiles.or_used_rows(values, block.flags, listed, o, m, out_bits)
-            else:
-                for t in range(m):
-                    out_bits[t] = b.once[t]
-            if least <= 0:
-                sky_tiles.mark_alone(
-                    values[n], m, used, b.counts, b.again, out, out_noise, out_bits
-                )
+            _write(
+                groups, j, e, is_mean, differ, table, o, m, block, b,
+                value[z : z + m], spread[z : z + m], bits[z : z + m],
+            )  # fmt: skip
         sky_repairs.mark_and_do(
             s, rules, n, groups, g, p, o, m, size, repairs, block, b, value, spread, bits
         )
     if adopted > 0:
         sky_adopt.give_back(every, n, o, m, block, b.adopted)
+
+
+@part
+def _slide(groups, networks, j, rows, is_mean, clip, o, m, n, block, b):  # type: ignore[no-untyped-def]
+    """Go from the window of the target before, of `rows` frames, to that of `j`; return `rows`."""
+    values, variance = block.values, block.variance
+    left, rest, rest_noise = b.left, b.rest, b.rest_noise
+    ordered = clip or not is_mean
+    if groups.fresh[j] > 0:
+        rows = groups.width[j]
+        window = groups.window[j, : -(-rows // 4) * 4]
+        sky_windows.begin(values, variance, window, is_mean, o, m, left, rest, rest_noise)
+        if ordered:
+            at = groups.size.size + rows
+            pairs = networks.pairs[networks.start[at] : networks.start[at + 1]]
+            sky_windows.sort(values, window, rows, pairs, o, m, b.work)
+    for q in range(groups.changes[j]):
+        old, new = groups.go[j, q], groups.come[j, q]
+        sky_windows.change(values, variance, old, new, is_mean, o, m, left, rest, rest_noise)
+        rows += old == n
+        if ordered:
+            sky_windows.replace(values, old, new, rows, o, m, b.work, b.out, b.come, b.last)
+        rows -= new == n
+    return rows
+
+
+@part
+def _use(groups, networks, j, e, is_mean, clip, o, m, block, b):  # type: ignore[no-untyped-def]
+    """Fill number, sums and median of the samples of its window that target `j` uses."""
+    k = groups.gaps[j]
+    without = groups.gap[j, : k + k % 2]
+    used, total, noise, centre = b.used[e], b.sum[e], b.sum_noise[e], b.centres[e]
+    sky_windows.leave_out(
+        block.values, block.variance, without, is_mean, o, m, b.left, b.rest, b.rest_noise,
+        used, total, noise,
+    )  # fmt: skip
+    if clip or not is_mean:
+        at = groups.size.size + k
+        pairs = networks.pairs[networks.start[at] : networks.start[at + 1]]
+        sky_windows.medians(
+            block.values, without, k, pairs, used, o, m, b.extras, b.work, b.aligned, b.half,
+            b.out, b.come, centre,
+        )  # fmt: skip
+    if clip:
+        sky_windows.enclose(centre, m, b.below, b.above)
+
+
+@part
+def _write(  # type: ignore[no-untyped-def]
+    groups, j, e, is_mean, differ, table, o, m, block, b, value, spread, bits
+):
+    """Write the sky of target `j`, as if without outliers.
+
+    `differ` tells whether some samples have bits that others do not have.
+    """
+    least = sky_windows.weigh(b.used[e], table, m, b.whole)
+    sky_windows.scale(b.sum_noise[e], b.whole, is_mean, m, spread)
+    if is_mean:
+        sky_windows.scale(b.sum[e], b.whole, False, m, value)
+    else:
+        tiles.copy_row(b.centres[e], m, value)
+    if differ:
+        listed = groups.listed[j, : groups.sizes[j]]
+        tiles.or_used_rows(block.values, block.flags, listed, o, m, bits)
+    else:
+        tiles.copy_row(b.once, m, bits)
+    if least <= 0:
+        none = block.values[len(block.values) - 1]
+        sky_tiles.mark_alone(none, m, b.used[e], b.counts, b.again, value, spread, bits)

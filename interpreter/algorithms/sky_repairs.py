@@ -106,7 +106,6 @@ def _one(s, rules, index, k, n, p, flags, samples):  # type: ignore[no-untyped-d
     return x, w, np.uint16(bits)
 
 
-# What runs for each pixel or target takes arrays: tuples of them cost more than the work itself.
 @part
 def _suspects(ls, hs, core, c, values, variance, at, below, above, first, frame, x, v):  # type: ignore[no-untyped-def]
     """List the samples at column `at` that may be outliers for some target, from `first` on.

@@ -275,7 +275,6 @@ def weigh(counts, table, m, whole, less):  # type: ignore[no-untyped-def]
         less[t] = table[max(k - np.int32(1), 0)]
 
 
-# What runs for each target takes arrays: a tuple of them costs as much as some of these loops.
 @part
 def means(own, m, total, whole, less, value):  # type: ignore[no-untyped-def]
     """Write the means without the samples of `own`; the weights are one over the number."""

@@ -3,8 +3,6 @@
 From the window of one target to that of the next a few frames come in and a few go out. Numbers,
 sums and sorted samples follow them: each pixel has its samples in order, those not in use as +inf
 at the end. Each target leaves out itself, and frames of its window that are no skies of it.
-
-What runs for each target takes arrays: tuples of many of them cost more than the loops.
 """
 
 from __future__ import annotations
