@@ -308,7 +308,7 @@ def _run(arguments: argparse.Namespace) -> int:
         print(f"f2yaml: {_NO_MEMORY}", file=sys.stderr)
         return 1
     except Exception as error:
-        if _ended_by and not arguments.debug:
+        if _ended_by:
             raise
         if isinstance(error, OSError):
             with suppress(OSError):

@@ -158,14 +158,15 @@ def test_a_signal_while_python_lets_go_of_an_object_is_not_lost() -> None:
 TURNED = """
 import os, signal, sys, time
 from f2yaml.interpreter import cli
-def run(argv):
+from f2yaml.interpreter.commands import show
+def run(arguments):
     try:
         os.kill(os.getpid(), getattr(signal, sys.argv[1]))
         time.sleep(50)
     except KeyboardInterrupt:
         raise OSError(5, "made of it") if sys.argv[2:] else ValueError("made of it")
-cli._main = run
-raise SystemExit(cli.main())
+show.run = run
+raise SystemExit(cli.main(["show"]))
 """
 
 
