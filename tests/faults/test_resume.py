@@ -117,7 +117,7 @@ def test_runs_killed_at_random_moments_end_with_the_same_pixels(
             assert (desk / JOURNAL / "journal.json").exists()
             assert "the same command with --resume continues" in said  # which is a long one
     print(f"{killed} killed, {ended} ended; {len(resumed)} places: {sorted(resumed)}")
-    # Kills may come before a state is worth keeping, or when a run is done: oftener where it is fast.
+    # Kills may come before a state is worth keeping, or when a run is done.
     assert len(resumed) >= (1 if moments < 50 else 5)
 
 
