@@ -33,10 +33,17 @@ WHY = {
     ("PRIMARY", "MJD-AVG"): "the same as Julian date",
     ("PRIMARY", "MJD-END"): "the same as Julian date",
     ("PRIMARY", "UTEND"): "of a stack that of the last exposure; DRAGONS keeps that of the first",
-    ("PRIMARY", "NEXTEND"): "one extension more, SHARED",
+    ("PRIMARY", "NEXTEND"): "extensions that only f2yaml writes",
     ("SHARED", "whole HDU"): "the share of VAR that dark and flat brought in, which a sky takes "
     "out again",
     ("PRIMARY", "ILLUMASK"): "which illumination mask was used",
+    ("PRIMARY", "RECIPE"): "name of the recipe",
+    ("PRIMARY", "DARKDATE"): "date of the dark that was used",
+    ("FRAMES", "whole HDU"): "what each frame of a stack was, and what became of it",
+    ("RECIPE", "whole HDU"): "the recipe, as it can be run again",
+    ("STEPS", "whole HDU"): "the steps that made the product",
+    ("VALUES", "whole HDU"): "each value of each step, and where it came from",
+    ("RUNS", "whole HDU"): "versions, machine and inputs of the runs that made the product",
     ("image", "RDNOISE"): "of the mean, 11.7 / sqrt(4); DRAGONS keeps that of one frame",
     ("HISTORY", "rows"): "DRAGONS also lists writeOutputs and storeProcessedDark, which are no "
     "steps of f2yaml's recipes",
