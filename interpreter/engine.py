@@ -177,15 +177,14 @@ class Engine:
 
         They stay in the system's cache of files, and come back when they are asked for.
         """
-        if not self._mapped:
+        if not self._mapped or not hasattr(mmap, "MADV_DONTNEED"):
             return
         resident, of_files = _resident()
         if resident < self.max_memory + SLACK_BYTES or of_files < FEW_BYTES:
             return
         with self._lock:
             for memory in list(self._mapped):
-                if hasattr(mmap, "MADV_DONTNEED"):
-                    memory.madvise(mmap.MADV_DONTNEED)
+                memory.madvise(mmap.MADV_DONTNEED)
 
     def empty(self, shape: Sequence[int], dtype: Any) -> Array:
         """Return an array to fill: in memory while there is room, else in a scratch file."""

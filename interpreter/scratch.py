@@ -195,14 +195,20 @@ def reserve(path: Path, size: int) -> None:
             file.truncate(size)  # a system or file system that cannot
 
 
+def mapping_of(array: Array) -> mmap.mmap | None:
+    """Return the mapping that an array is a view of, if it is one."""
+    base: Any = array
+    while base is not None:
+        if isinstance(base, mmap.mmap):
+            return base
+        base = base.obj if isinstance(base, memoryview) else getattr(base, "base", None)
+    return None
+
+
 def _place_of(view: Array) -> tuple[int, int] | None:
     """Return descriptor and first address of the scratch file that an array is part of, if any."""
-    base: Any = view
-    while isinstance(base, np.ndarray):
-        base = base.base
-    if isinstance(base, memoryview):
-        base = base.obj
-    return _places.get(base) if isinstance(base, mmap.mmap) else None
+    memory = mapping_of(view)
+    return None if memory is None else _places.get(memory)
 
 
 def _no_room(folder: Path | None, error: OSError) -> OutputError:

@@ -31,14 +31,12 @@ def kernel(function: _Function) -> _Function:
         Where no folder for the cache can be written it is compiled anew in every process, which
         `compiling.not_kept` tells.
     """
-    make = _dispatcher(function, cache=True)
-    return cast(_Function, _dispatcher(function, cache=False) if make is None else make)
+    return _compiled(function)
 
 
 def kernel_in_place(function: _Function) -> _Function:
     """Compile `function` as `kernel`; it makes no arrays, and its caller holds those it gets."""
-    make = _dispatcher(function, cache=True, **_UNCOUNTED)
-    return cast(_Function, make or _dispatcher(function, cache=False, **_UNCOUNTED))
+    return _compiled(function, **_UNCOUNTED)
 
 
 def part(function: _Function) -> _Function:
@@ -47,15 +45,18 @@ def part(function: _Function) -> _Function:
     What it would take to be called, for tuples of many arrays, is a quarter of the time to compile.
     It makes no arrays; its caller holds those that it gets.
     """
-    options = _INSIDE | _UNCOUNTED
-    make = _dispatcher(function, cache=True, **options)
-    return cast(_Function, make or _dispatcher(function, cache=False, **options))
+    return _compiled(function, **_INSIDE, **_UNCOUNTED)
 
 
 def maker(function: _Function) -> _Function:
     """Compile `function` as `part`; it may make arrays, and return them."""
-    make = _dispatcher(function, cache=True, **_INSIDE)
-    return cast(_Function, make or _dispatcher(function, cache=False, **_INSIDE))
+    return _compiled(function, **_INSIDE)
+
+
+def _compiled(function: _Function, **options: bool) -> _Function:
+    """Return the function to be compiled, kept on disk where there is a place for it."""
+    make = _dispatcher(function, cache=True, **options)
+    return cast(_Function, make or _dispatcher(function, cache=False, **options))
 
 
 def _dispatcher(function: Callable[..., Any], *, cache: bool, **more: bool) -> Any:

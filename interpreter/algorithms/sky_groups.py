@@ -101,8 +101,9 @@ def groups_of(listed: Int32, own: Int32, n: int, slack: int = SLACK) -> Groups:
             itself[j] = n
         wanted.append(skies if itself[j] == n else skies | {int(itself[j])})
     cores, members = _gathered(wanted, slack)
-    away: list[list[int]] = [[]] * len(wanted)
-    come, go = away.copy(), away.copy()
+    come: list[list[int]] = [[]] * len(wanted)
+    go = come.copy()
+    far = np.zeros(len(wanted), np.int32)
     windows = [_window_of(skies) for skies in wanted]
     gap = [
         sorted((window - skies) | ({int(i)} & window))
@@ -111,21 +112,20 @@ def groups_of(listed: Int32, own: Int32, n: int, slack: int = SLACK) -> Groups:
     fresh = np.zeros(len(wanted), np.int32)
     before: frozenset[int] = frozenset()
     for frames, found in zip(cores, members, strict=True):
-        for j in found:
-            away[j] = sorted(frames - wanted[j])
-        if not any(away[j] for j in found):
+        far[found] = [len(frames - wanted[j]) for j in found]
+        if not far[found].any():
             continue  # all share all
         for j in found:
             come[j], go[j] = sorted(windows[j] - before), sorted(before - windows[j])
             if not before or 4 * max(len(come[j]), len(go[j])) > len(windows[j]):
                 fresh[j], come[j], go[j] = 1, [], []
             before = windows[j]
-    far, changes = _lengths(away), np.maximum(_lengths(come), _lengths(go))
-    uses = np.zeros((len(wanted), n + 1), np.uint8)
-    for j, skies in enumerate(wanted):
-        uses[j, sorted(skies - {int(itself[j])})] = 1
+    changes = np.maximum(_lengths(come), _lengths(go))
     index = np.where(listed < 0, n, listed).astype(np.int32)
     index = np.take_along_axis(index, np.argsort(index, axis=1, kind="stable"), axis=1)
+    uses = np.zeros((len(wanted), n + 1), np.uint8)
+    np.put_along_axis(uses, index, 1, axis=1)
+    uses[:, n] = 0
     return Groups(
         start=np.cumsum([0, *map(len, members)]).astype(np.int32),
         member=np.array([j for found in members for j in found], np.int32),
@@ -250,7 +250,7 @@ def _group_skies(  # type: ignore[no-untyped-def]
     s, objects, step, n, width, groups, networks, rules, size, value, spread, bits
 ):
     block = tiles.new_block(n, width)
-    b, wide = _tile(groups)
+    b = _tile(groups)
     present = np.empty(n + 1, np.uint16)
     repairs = sky_repairs.new_repairs(n)
     weights = np.empty(n + 1, np.float64)
@@ -265,8 +265,8 @@ def _group_skies(  # type: ignore[no-untyped-def]
     for start in range(0, size, width):
         run = min(width, size - start)
         sky_tiles.load_block(s, objects, step, n, start, run, block)
-        for o in range(0, run, wide):
-            m = min(wide, run - o)
+        for o in range(0, run, TILE):
+            m = min(TILE, run - o)
             p = start + o
             sky_tiles.bits_present(block.flags, n, o, m, present)
             chained = False
@@ -300,17 +300,16 @@ def _group_skies(  # type: ignore[no-untyped-def]
 
 @maker
 def _tile(groups):  # type: ignore[no-untyped-def]
-    """Return arrays for a tile, and its width: sorted windows have to stay in the cache."""
-    rows, most, wide = np.int64(1), np.int64(1), np.int64(TILE)
+    """Return arrays for a tile."""
+    rows, most = np.int64(1), np.int64(1)
     for g in range(groups.size.size):
         if groups.slack[g] == 0:
             rows = max(rows, groups.size[g])
         else:
             most = max(most, groups.start[g + 1] - groups.start[g])
-            wide = np.int64(TILE)
     for j in range(groups.width.size):
         rows = max(rows, groups.width[j])
-    return sky_tiles.new_tile(rows, most, groups.gaps.max()), wide
+    return sky_tiles.new_tile(rows, most, groups.gaps.max())
 
 
 @part

@@ -103,13 +103,10 @@ def _shift_two(first, second, third, out, come, last, m):  # type: ignore[no-unt
 @part
 def leave_out(values, variance, frames, mean, o, m, left, rest, rest_noise, used, total, noise):  # type: ignore[no-untyped-def]
     """Fill `used`, `total` and `noise` with those of the window without pairs of `frames`."""
-    for t in range(m):
-        used[t] = left[t]
-    for t in range(m):
-        noise[t] = rest_noise[t]
+    tiles.copy_row(left, m, used)
+    tiles.copy_row(rest_noise, m, noise)
     if mean:
-        for t in range(m):
-            total[t] = rest[t]
+        tiles.copy_row(rest, m, total)
     for q in range(0, frames.size, 2):
         i, j = frames[q], frames[q + 1]
         x, y = values[i, o : o + m], values[j, o : o + m]
@@ -202,12 +199,9 @@ def _align(work, half, least, most, rows, m, aligned):  # type: ignore[no-untype
     """
     last = max(least, most - RANKS + 1)
     for r in range(rows):
-        source, out = work[max(most - 1 + r, 0)], aligned[r]
-        for t in range(m):
-            out[t] = source[t]
+        tiles.copy_row(work[max(most - 1 + r, 0)], m, aligned[r])
         for h in range(last, most):
-            source = work[max(h - 1 + r, 0)]
-            _choose(source, half, np.int32(h), m, out)
+            _choose(work[max(h - 1 + r, 0)], half, np.int32(h), m, aligned[r])
     if last > least:
         for t in range(m):
             h = half[t]

@@ -24,6 +24,7 @@ from f2yaml.interpreter.engine import SERIAL, Engine
 from f2yaml.interpreter.leftovers import mark
 from f2yaml.interpreter.pixels import Array, Recent
 from f2yaml.interpreter.products import Writer
+from f2yaml.interpreter.scratch import mapping_of
 
 #: Arrays of fewer bytes travel with what is sent.
 LARGE = 1 << 16
@@ -145,7 +146,7 @@ class Storage:
         where that may change with what is put on the list.
         """
         kept.append(array)
-        memory = _mapping_of(array)
+        memory = mapping_of(array)
         known = self._files.get(id(memory))
         if memory is None or known is None:
             return Path(self._copied(array, kept)), 0, _strides(array)
@@ -174,16 +175,6 @@ def _strides(array: Array) -> tuple[int, ...]:
     """Return the strides that the array has when its items lie in C order."""
     sizes = (array.itemsize, *array.shape[:0:-1])
     return tuple(itertools.accumulate(sizes, operator.mul))[::-1]
-
-
-def _mapping_of(array: Array) -> mmap.mmap | None:
-    """Return the mapping that an array is a view of, if it is one."""
-    base: Any = array
-    while base is not None:
-        if isinstance(base, mmap.mmap):
-            return base
-        base = base.obj if isinstance(base, memoryview) else getattr(base, "base", None)
-    return None
 
 
 class _Sender(cloudpickle.Pickler):  # type: ignore[misc]
